@@ -1,0 +1,64 @@
+"""Condition types and machine reasons of a NodeIPPool.
+
+Decides the vocabulary and who writes which type; building a condition from facts is the writer's work
+(``eni_operator.controllers.status``, ``eni_node_agent.cluster.usage``).
+"""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Condition types; each has exactly one writer (ARCHITECTURE: one writer per field)."""
+
+    READY = "Ready"
+    """Operator. The pool can serve pods now, and if not, why."""
+    SUFFICIENT = "Sufficient"
+    """Operator. Supply covers what is wanted, or still can grow to it."""
+    SUBNET_EXHAUSTED = "SubnetExhausted"
+    PREFIX_FRAGMENTED = "PrefixFragmented"
+    THROTTLED = "Throttled"
+    LIMIT_REACHED = "LimitReached"
+    ACCESS_DENIED = "AccessDenied"
+    AGENT_CONNECTED = "AgentConnected"
+    """Agent. The agent has taken the supply over and serves the socket."""
+    DRIFT_DETECTED = "DriftDetected"
+    """Agent. Something else changed the host's network; what was repaired."""
+
+
+OPERATOR_CONDITIONS = (
+    ConditionType.READY,
+    ConditionType.SUFFICIENT,
+    ConditionType.SUBNET_EXHAUSTED,
+    ConditionType.PREFIX_FRAGMENTED,
+    ConditionType.THROTTLED,
+    ConditionType.LIMIT_REACHED,
+    ConditionType.ACCESS_DENIED,
+)
+AGENT_CONDITIONS = (ConditionType.AGENT_CONNECTED, ConditionType.DRIFT_DETECTED)
+
+
+class Reason(StrEnum):
+    """Machine reasons of conditions; the sentence beside them is for people."""
+
+    POOL_READY = "PoolReady"
+    GROWING = "Growing"
+    PAUSED = "Paused"
+    ADDRESSES_AVAILABLE = "AddressesAvailable"
+    SUBNET_FULL = "SubnetFull"
+    NO_FREE_PREFIX = "NoFreePrefix"
+    ENI_LIMIT = "ENILimit"
+    ADDRESS_LIMIT = "AddressLimit"
+    ENI_QUOTA = "ENIQuota"
+    ACCESS_DENIED = "AccessDenied"
+    THROTTLED = "Throttled"
+    EC2_UNREACHABLE = "EC2Unreachable"
+    CREDENTIALS_MISSING = "CredentialsMissing"
+    UNKNOWN_INSTANCE = "UnknownInstance"
+    UNKNOWN_INSTANCE_TYPE = "UnknownInstanceType"
+    ENICONFIG_MISSING = "ENIConfigMissing"
+    AGENT_SILENT = "AgentSilent"
+    EC2_ERROR = "EC2Error"
+    AGENT_SERVING = "AgentServing"
+    NETWORK_IN_ORDER = "NetworkInOrder"
+    NETWORK_REPAIRED = "NetworkRepaired"
+    NOT_AFFECTED = "NotAffected"

@@ -1,0 +1,229 @@
+"""NodeIPPool: the pool of addresses of one node, the only channel between operator and agent.
+
+Decides the shape of the object and who writes what: people ``spec``, the operator ``status.supply``, the agent
+``status.usage``, and each condition its one writer. Does not decide policy (``eni_operator.planning``) or hand out
+addresses (``eni_node_agent.ledger``). ``crds/nodeippools.yaml`` is generated from here by ``eni_crds.schema``.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Contract(BaseModel):
+    """Base of everything on the wire: camelCase there, snake_case here, unknown fields kept out of the way."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    def dump(self) -> dict[str, Any]:
+        """Returns the object as the API server takes it; absent stays absent."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+NonNegative = Annotated[int, Field(ge=0)]
+Cidr = Annotated[str, Field(json_schema_extra={"format": "cidr"})]
+
+
+class Mode(StrEnum):
+    """How addresses come onto an ENI: one by one, in /28 prefixes, or prefixes with a fall-back."""
+
+    SECONDARY = "secondary"
+    PREFIX = "prefix"
+    AUTO = "auto"
+
+
+class Family(StrEnum):
+    """Address families of pods."""
+
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"
+
+
+class PolicySpec(Contract):
+    """What people may ask of a pool; anything absent falls to ENIConfig, environment, default (in this order)."""
+
+    mode: Mode | None = None
+    """secondary, prefix or auto."""
+    warm_ips: NonNegative | None = Field(None, alias="warmIPs")
+    """Free addresses wanted beyond demand (WARM_IP_TARGET)."""
+    minimum_ips: NonNegative | None = Field(None, alias="minimumIPs")
+    """Least addresses held in all (MINIMUM_IP_TARGET)."""
+    warm_prefixes: NonNegative | None = None
+    """Free prefixes wanted beyond demand (WARM_PREFIX_TARGET)."""
+    warm_enis: NonNegative | None = Field(None, alias="warmENIs")
+    """Free ENIs' worth of addresses wanted beyond demand (WARM_ENI_TARGET)."""
+    maximum_enis: Annotated[int, Field(ge=1)] | None = Field(None, alias="maximumENIs")
+    """Most ENIs, the primary included (MAX_ENI)."""
+    maximum_pods: Annotated[int, Field(ge=1)] | None = None
+    """Most pod addresses worth holding; the kubelet's limit otherwise."""
+    maximum_ips: Annotated[int, Field(ge=1)] | None = Field(None, alias="maximumIPs")
+    """Hard ceiling on addresses held."""
+    cooldown_seconds: NonNegative | None = None
+    """Seconds an address rests before another pod may have it (IP_COOLDOWN_PERIOD)."""
+    release_after_seconds: NonNegative | None = None
+    """Seconds a surplus must last before it is given back."""
+
+
+class NodeIPPoolSpec(Contract):
+    """People's part. All optional."""
+
+    eni_config: str | None = None
+    """ENIConfig by name; the node's label or annotation otherwise."""
+    policy: PolicySpec = PolicySpec()
+    families: list[Family] = [Family.IPV4]
+    paused: bool = False
+    """True: no EC2 call that changes anything is made for this node."""
+
+
+class EniRole(StrEnum):
+    """What an interface of the instance is to us."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    UNMANAGED = "unmanaged"
+
+
+class EniState(StrEnum):
+    """Where an ENI is on its way; only ``attached`` serves pods."""
+
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    RELEASING = "releasing"
+    """On its way out: its addresses are in ``releasing`` or already gone."""
+    DETACHING = "detaching"
+
+
+class Releasing(Contract):
+    """Half of the release handshake: give this CIDR back, and say so with this token."""
+
+    cidr: Cidr
+    token: str
+
+
+class SupplyEni(Contract):
+    """One interface as the agent needs it to program the host, and as a person wants to read it."""
+
+    id: str
+    mac: str
+    device_index: int
+    network_card: int = 0
+    role: EniRole
+    subnet_id: str = Field(alias="subnetID")
+    subnet_cidr: Cidr = Field(alias="subnetCIDR")
+    gateway: str
+    """The VPC router's address on this subnet: base plus one."""
+    primary_ip: str = Field(alias="primaryIP")
+    security_groups: list[str] = []
+    state: EniState
+    addresses: list[str] = []
+    """Secondary addresses, without mask; pods may have them."""
+    prefixes: list[Cidr] = []
+    """/28 prefixes; pods may have every address in them."""
+    releasing: list[Releasing] = []
+    """CIDRs on their way out: a single address as /32, or a prefix."""
+
+
+class SupplyInstance(Contract):
+    """The EC2 instance behind the node."""
+
+    id: str
+    type: str
+    zone: str
+    vpc_id: str = Field(alias="vpcID")
+
+
+class SupplyLimits(Contract):
+    """What this instance can hold."""
+
+    enis: int
+    addresses_per_eni: int = Field(alias="addressesPerENI")
+    """IPv4 slots of an ENI, its primary included; a slot holds an address or a prefix."""
+    maximum_pods: int
+
+
+class PolicyValue(Contract):
+    """An effective setting and where it came from."""
+
+    value: int | str
+    origin: str
+    """pool, eniconfig, environment or default."""
+
+
+class Totals(Contract):
+    """Counts a person reads in ``kubectl get nodeippool``."""
+
+    enis: int = 0
+    prefixes: int = 0
+    addresses: int = 0
+    """Pod addresses held: secondary addresses and 16 for each prefix."""
+
+
+class Supply(Contract):
+    """The operator's part of the status."""
+
+    instance: SupplyInstance
+    limits: SupplyLimits
+    vpc_cidrs: list[Cidr] = Field([], alias="vpcCIDRs")
+    policy: dict[str, PolicyValue] = {}
+    """Effective policy by field name of ``spec.policy``."""
+    eni_config: str | None = None
+    wanted: int
+    """Pod addresses the pool is growing or shrinking to."""
+    totals: Totals
+    generation: int = 0
+    """Counts the ENIs that left: part of the next ENI's client token, so that a token never names a deleted ENI."""
+    enis: list[SupplyEni] = []
+
+
+class Usage(Contract):
+    """The agent's part of the status: aggregates only, debounced."""
+
+    assigned: int = 0
+    cooling: int = 0
+    free: int = 0
+    """Addresses a pod could have at once."""
+    pending: int = 0
+    """Pods bound to this node that have no address yet."""
+    idle: list[Cidr] = []
+    """CIDRs (/32 or prefix) with no assigned and no cooling address, the least useful first; what may be released."""
+    released: list[Releasing] = []
+    """The agent's half of the handshake: what it no longer hands out and no pod holds."""
+    boot_id: str = Field("", alias="bootID")
+    reported_at: datetime | None = None
+
+
+class ConditionStatus(StrEnum):
+    """As in the Kubernetes API conventions."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Contract):
+    """A condition as in the Kubernetes API conventions (metav1.Condition)."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str = ""
+    last_transition_time: datetime
+
+
+class NodeIPPoolStatus(Contract):
+    """What operator and agent say."""
+
+    supply: Supply | None = None
+    usage: Usage | None = None
+    conditions: list[Condition] = []
+
+
+class NodeIPPool(Contract):
+    """The whole object, named after its node and owned by it."""
+
+    metadata: dict[str, Any] = {}
+    spec: NodeIPPoolSpec = NodeIPPoolSpec()
+    status: NodeIPPoolStatus = NodeIPPoolStatus()

@@ -1,0 +1,43 @@
+"""The effective policy of one pool and where each value came from. Values; resolved by ``planning.precedence``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from eni_crds.nodeippool import Mode
+
+
+class Origin(StrEnum):
+    """Where a setting came from, strongest first."""
+
+    POOL = "pool"
+    ENICONFIG = "eniconfig"
+    ENVIRONMENT = "environment"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How much to hold and for how long. ``None`` targets are not set; when none is set, demand alone counts."""
+
+    mode: Mode
+    """secondary or prefix; ``auto`` is resolved by the planner."""
+    warm_ips: int | None
+    minimum_ips: int | None
+    warm_prefixes: int | None
+    warm_enis: int | None
+    maximum_enis: int | None
+    maximum_pods: int | None
+    maximum_ips: int | None
+    cooldown_seconds: float
+    release_after_seconds: float
+    headroom: int
+    """Free addresses beyond demand where no target is set."""
+    paused: bool
+    origins: Mapping[str, Origin]
+    """By field name of ``spec.policy`` in snake case."""
+
+    @property
+    def follows_demand(self) -> bool:
+        """Tells whether no warm or minimum target is set anywhere, so our own default holds (ARCHITECTURE §2)."""
+        return all(t is None for t in (self.warm_ips, self.minimum_ips, self.warm_prefixes, self.warm_enis))
