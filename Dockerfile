@@ -1,12 +1,19 @@
 # One image, three programs: eni-operator, eni-agent and the static eni-cni that the agent's init container installs.
-FROM python:3.11-slim AS dependencies
+FROM python:3.11-slim AS base
 RUN apt-get update \
- && apt-get install -y --no-install-recommends gcc libc6-dev libnftables1 python3-venv \
+ && apt-get install -y --no-install-recommends libnftables1 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
-COPY requirements/image.txt /src/requirements/image.txt
+
+# All that changes only with the requirements.
+FROM base AS dependencies
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends gcc libc6-dev python3-venv \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY requirements/build.txt requirements/image.txt /src/requirements/
+RUN python3 -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/build.txt
 RUN python3 -m venv /opt/eni && /opt/eni/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/image.txt
 
-FROM dependencies
+FROM dependencies AS build
 COPY pyproject.toml README.md /src/
 COPY crds /src/crds
 COPY operator /src/operator
@@ -14,6 +21,11 @@ COPY node_agent /src/node_agent
 COPY cni_shim /src/cni_shim
 RUN mkdir -p /src/e2e \
  && gcc -Os -static -Wall -Wextra -o /opt/eni/bin/eni-cni /src/cni_shim/forwarder.c \
- && /opt/eni/bin/pip install --no-cache-dir --no-deps --no-build-isolation /src
+ && /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /src/dist /src \
+ && /opt/eni/bin/pip install --no-cache-dir --no-deps /src/dist/*.whl \
+ && /opt/eni/bin/python -m compileall -q /opt/eni/lib
+
+FROM base
+COPY --from=build /opt/eni /opt/eni
 ENV PATH=/opt/eni/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONUNBUFFERED=1
 CMD ["eni-agent", "run"]

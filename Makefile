@@ -1,0 +1,61 @@
+# What a person or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(CURDIR)/$(VENV)/bin
+ROOTS := operator node_agent cni_shim crds e2e tests benchmarks
+export PYTHONSAFEPATH = 1
+export PATH := $(RUN):$(PATH)
+
+.PHONY: help deps demo test check lint types imports unit netns e2e bench crds requirements
+
+help:  ## Show this list
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+deps: $(VENV)/.installed  ## Install system packages (as root on Debian/Ubuntu) and the virtual environment
+
+$(VENV)/.installed: requirements/dev.txt requirements/build.txt pyproject.toml requirements/system-packages.sh
+	sh requirements/system-packages.sh
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: deps  ## Show the main job on a real cluster (KEEP=1 leaves it running)
+	eni-lab demo $(if $(KEEP),--keep)
+
+test: deps  ## Everything CI checks: lint, types, layers, unit, kernel and cluster tests
+	$(MAKE) --no-print-directory check netns e2e
+
+check: lint types imports unit  ## What is quick: lint, types, layers, unit tests
+
+lint: deps  ## ruff, and its formatter
+	ruff check .
+	ruff format --check .
+
+types: deps  ## mypy, strict
+	mypy $(ROOTS)
+
+imports: deps  ## The layers of the architecture
+	lint-imports --no-logo
+
+unit: deps  ## Tests that need neither root nor a cluster
+	pytest -q -m "not netns and not e2e" tests
+
+netns: deps  ## Tests of the kernel's part, in network namespaces (root)
+	pytest -q -m netns tests
+
+e2e: deps  ## Tests on a whole cluster in namespaces (root)
+	pytest -q -m e2e --timeout 600 e2e
+
+bench: deps  ## Measure beside a peer; figures go to benchmarks/latest.json
+	$(PYTHON) -m benchmarks
+
+crds: deps  ## Generate crds/*.yaml from the models
+	$(RUN)/python -m eni_crds.schema crds
+
+requirements: deps  ## Pin every dependency again, with hashes
+	sh requirements/pin.sh
