@@ -22,6 +22,7 @@ $(VENV)/.installed: requirements/dev.txt requirements/build.txt pyproject.toml r
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	ln -sf ../../e2e/eni-lab $(RUN)/eni-lab
 	touch $@
 
 demo: deps  ## Show the main job on a real cluster (KEEP=1 leaves it running)
@@ -52,7 +53,7 @@ e2e: deps  ## Tests on a whole cluster in namespaces (root)
 	pytest -q -m e2e --timeout 600 e2e
 
 bench: deps  ## Measure beside a peer; figures go to benchmarks/latest.json
-	$(PYTHON) -m benchmarks
+	$(RUN)/python benchmarks/__main__.py
 
 crds: deps  ## Generate crds/*.yaml from the models
 	$(RUN)/python -m eni_crds.schema crds
