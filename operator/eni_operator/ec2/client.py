@@ -1,0 +1,208 @@
+"""The EC2 API through aiobotocore: the only module of the product that imports the SDK.
+
+Makes calls and turns their answers and failures into our values; decides nothing. One session and one client for a
+process. Counterpart of the protocol in ``ec2.api``.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+
+from eni_crds.names import TAG_INSTANCE
+from eni_operator.domain.eni import AttachmentId, Eni, EniId, InstanceId, SubnetId
+from eni_operator.domain.instance import InstanceLimits, Subnet
+from eni_operator.ec2 import replies
+from eni_operator.ec2.api import Assigned, EniRequest, InstanceFacts
+from eni_operator.ec2.errors import CredentialsMissingError, Ec2Error, Ec2UnavailableError, ThrottledError, classify
+from eni_operator.ec2.throttle import Throttle
+
+PAGE_SIZE: Final = 100
+"""ENIs in a page: 100 parse in about 20 ms, 1000 would hold the event loop for a quarter of a second. Never unset:
+without it EC2 takes the call as unpaginated, which large accounts are refused."""
+_CREDENTIAL_ERRORS: Final = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    NoAuthTokenError,
+)
+
+Observer = Callable[[str, str, float], None]
+"""Told of every call: its API, ``ok`` or the name of the error's class, and the seconds it took."""
+
+
+def _ignore(_operation: str, _outcome: str, _seconds: float) -> None:
+    """Observes nothing."""
+
+
+class Ec2Client:
+    """Implements ``Ec2Api``. Safe for concurrent tasks of one event loop.
+
+    No call is retried here: AssignPrivateIpAddresses has no client token, so a repeat after a lost answer may assign
+    twice, and only the reconcile loop can ask EC2 in between.
+    """
+
+    def __init__(self, sdk: Any, throttle: Throttle, observe: Observer = _ignore) -> None:
+        self._sdk = sdk
+        self._throttle = throttle
+        self._observe = observe
+
+    async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        await self._throttle.acquire(operation)
+        began = time.monotonic()
+        outcome = "ok"
+        try:
+            reply: dict[str, Any] = await self._sdk._make_api_call(operation, parameters)  # noqa: SLF001 - what every generated method calls; lets us keep to EC2's own names
+        except (ClientError, BotoCoreError, OSError, TimeoutError) as error:
+            failure = _translate(operation, error)
+            outcome = type(failure).__name__
+            if isinstance(failure, ThrottledError):
+                self._throttle.refused(operation)
+            raise failure from error
+        finally:
+            self._observe(operation, outcome, time.monotonic() - began)
+        return reply
+
+    async def _pages(self, operation: str, key: str, **parameters: Any) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        token: str | None = None
+        while True:
+            more = {"NextToken": token} if token else {}
+            reply = await self._call(operation, MaxResults=PAGE_SIZE, **parameters, **more)
+            items += reply.get(key, [])
+            token = reply.get("NextToken")
+            if not token:
+                return items
+
+    async def _enis(self, filters: Mapping[str, Sequence[str]]) -> list[Eni]:
+        wanted = [{"Name": name, "Values": list(values)} for name, values in filters.items()]
+        items = await self._pages("DescribeNetworkInterfaces", "NetworkInterfaces", Filters=wanted)
+        return [replies.eni(item) for item in items]
+
+    async def describe_instance(self, instance_id: InstanceId) -> InstanceFacts:
+        """Returns the instance's facts; NotFoundError when EC2 does not know it."""
+        reply = await self._call("DescribeInstances", InstanceIds=[instance_id])
+        found = [item for reservation in reply.get("Reservations", []) for item in reservation.get("Instances", [])]
+        if not found:
+            raise classify("DescribeInstances", "InvalidInstanceID.NotFound", f"no instance {instance_id}")
+        return replies.instance(found[0])
+
+    async def describe_limits(self, instance_type: str) -> InstanceLimits:
+        """Returns what the type can hold; UnknownInstanceTypeError when EC2 does not know it."""
+        reply = await self._call("DescribeInstanceTypes", InstanceTypes=[instance_type])
+        found = reply.get("InstanceTypes", [])
+        if not found:
+            raise classify("DescribeInstanceTypes", "InvalidInstanceType", f"no instance type {instance_type}")
+        return replies.limits(found[0])
+
+    async def describe_subnets(self, subnet_ids: Sequence[SubnetId]) -> list[Subnet]:
+        """Returns those subnets; NotFoundError when one is missing."""
+        reply = await self._call("DescribeSubnets", SubnetIds=list(subnet_ids))
+        return [replies.subnet(item) for item in reply.get("Subnets", [])]
+
+    async def describe_vpc_cidrs(self, vpc_id: str) -> list[str]:
+        """Returns the VPC's IPv4 blocks."""
+        reply = await self._call("DescribeVpcs", VpcIds=[vpc_id])
+        return [cidr for item in reply.get("Vpcs", []) for cidr in replies.vpc_cidrs(item)]
+
+    async def describe_attached(self, instance_id: InstanceId) -> list[Eni]:
+        """Returns every ENI attached, attaching or detaching, ours or not."""
+        return await self._enis({"attachment.instance-id": [instance_id]})
+
+    async def describe_available(self, instance_id: InstanceId) -> list[Eni]:
+        """Returns unattached ENIs that carry our instance tag with this instance's id."""
+        return await self._enis({f"tag:{TAG_INSTANCE}": [instance_id], "status": ["available", "pending"]})
+
+    async def create_eni(self, request: EniRequest) -> Eni:
+        """Creates an ENI with its addresses or prefixes and tags; the same token gives the same ENI again."""
+        amounts = {"SecondaryPrivateIpAddressCount": request.addresses, "Ipv4PrefixCount": request.prefixes}
+        tags = [{"Key": key, "Value": value} for key, value in request.tags.items()]
+        reply = await self._call(
+            "CreateNetworkInterface",
+            SubnetId=request.subnet_id,
+            Groups=list(request.security_groups),
+            Description=request.description,
+            ClientToken=request.client_token,
+            TagSpecifications=[{"ResourceType": "network-interface", "Tags": tags}],
+            **{name: count for name, count in amounts.items() if count},
+        )
+        return replies.eni(reply["NetworkInterface"])
+
+    async def attach_eni(self, eni_id: EniId, instance_id: InstanceId, device_index: int) -> AttachmentId:
+        """Attaches on card 0, which is named because EC2 misjudges the slot on types with several cards otherwise."""
+        reply = await self._call(
+            "AttachNetworkInterface",
+            NetworkInterfaceId=eni_id,
+            InstanceId=instance_id,
+            DeviceIndex=device_index,
+            NetworkCardIndex=0,
+        )
+        return AttachmentId(reply["AttachmentId"])
+
+    async def set_delete_on_termination(self, eni_id: EniId, attachment_id: AttachmentId) -> None:
+        """Lets the ENI die with its instance."""
+        attachment = {"AttachmentId": attachment_id, "DeleteOnTermination": True}
+        await self._call("ModifyNetworkInterfaceAttribute", NetworkInterfaceId=eni_id, Attachment=attachment)
+
+    async def detach_eni(self, attachment_id: AttachmentId) -> None:
+        """Starts detaching; EC2 needs seconds to finish."""
+        await self._call("DetachNetworkInterface", AttachmentId=attachment_id)
+
+    async def delete_eni(self, eni_id: EniId) -> None:
+        """Deletes an unattached ENI; BusyError while it is still in use."""
+        await self._call("DeleteNetworkInterface", NetworkInterfaceId=eni_id)
+
+    async def assign(self, eni_id: EniId, *, addresses: int = 0, prefixes: int = 0) -> Assigned:
+        """Assigns so many addresses or prefixes, all or none; not idempotent."""
+        amount = {"SecondaryPrivateIpAddressCount": addresses} if addresses else {"Ipv4PrefixCount": prefixes}
+        return replies.assigned(await self._call("AssignPrivateIpAddresses", NetworkInterfaceId=eni_id, **amount))
+
+    async def unassign(self, eni_id: EniId, *, addresses: Sequence[str] = (), prefixes: Sequence[str] = ()) -> None:
+        """Gives addresses and prefixes back; NotAssignedError when one is not there."""
+        amounts = {"PrivateIpAddresses": list(addresses), "Ipv4Prefixes": list(prefixes)}
+        given = {name: values for name, values in amounts.items() if values}
+        await self._call("UnassignPrivateIpAddresses", NetworkInterfaceId=eni_id, **given)
+
+
+def _translate(operation: str, error: Exception) -> Ec2Error:
+    if isinstance(error, ClientError):
+        answer = error.response.get("Error", {})
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+        called = error.operation_name or operation
+        return classify(called, str(answer.get("Code", "")), str(answer.get("Message", "")), status)
+    if isinstance(error, _CREDENTIAL_ERRORS):
+        return CredentialsMissingError(operation, detail=str(error))
+    return Ec2UnavailableError(operation, detail=str(error) or type(error).__name__)
+
+
+@asynccontextmanager
+async def open_client(
+    throttle: Throttle, *, region: str | None = None, endpoint_url: str | None = None, observe: Observer = _ignore
+) -> AsyncIterator[Ec2Client]:
+    """Opens the process's client; region, endpoint and credentials come from the environment where not given.
+
+    With ``AWS_DATA_PATH`` pointing at what ``ec2.model`` wrote, the client costs 2 MB instead of 24.
+    """
+    config = AioConfig(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=3,
+        read_timeout=15,
+        max_pool_connections=16,
+        tcp_keepalive=True,
+        user_agent_extra="eni-operator",
+        warm_up_loader_caches=True,
+    )
+    session = get_session()
+    async with session.create_client("ec2", region_name=region, endpoint_url=endpoint_url, config=config) as sdk:
+        yield Ec2Client(sdk, throttle, observe)
