@@ -34,19 +34,20 @@ KEPT = (
 ATOMIC = {"x-kubernetes-map-type": "atomic"}
 """One writer owns the whole map: 1.5 KB of managedFields in place of 53 KB for 15 ENIs of 49 addresses."""
 
+
+def _not_above(low: str, high: str) -> Schema:
+    """Returns the CEL rule that refuses ``low`` above ``high``."""
+    return {
+        "rule": f"!has(self.{low}) || !has(self.{high}) || self.{low} <= self.{high}",
+        "message": f"{low} must not be above {high}",
+        "fieldPath": f".{low}",
+    }
+
+
 POLICY_RULES = [
-    {
-        "rule": "!has(self.minimumIPs) || !has(self.maximumIPs) || self.minimumIPs <= self.maximumIPs",
-        "message": "minimumIPs must not be above maximumIPs",
-    },
-    {
-        "rule": "!has(self.minimumIPs) || !has(self.maximumPods) || self.minimumIPs <= self.maximumPods",
-        "message": "minimumIPs must not be above maximumPods",
-    },
-    {
-        "rule": "!has(self.warmENIs) || !has(self.maximumENIs) || self.warmENIs <= self.maximumENIs",
-        "message": "warmENIs must not be above maximumENIs",
-    },
+    _not_above("minimumIPs", "maximumIPs"),
+    _not_above("minimumIPs", "maximumPods"),
+    _not_above("warmENIs", "maximumENIs"),
 ]
 
 POOL_COLUMNS = [
