@@ -1,4 +1,4 @@
-"""What the plugin needs from whoever owns the addresses. Declared here, implemented by ``eni_node_agent.sandbox.pool``."""
+"""What the plugin needs from whoever owns the addresses; implemented by ``eni_node_agent.sandbox.pool``."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Assignment:
 
 
 class NoAddressError(Exception):
-    """No address now. ``reason`` is a machine reason, the message a sentence for a person; the runtime may try again."""
+    """No address now; the runtime may try again. ``reason`` is a machine reason, the message is for a person."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
