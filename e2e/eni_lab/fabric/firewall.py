@@ -1,0 +1,126 @@
+"""What the VPC drops, as one nftables table: spoofed sources, and traffic that has no way to the internet.
+
+AWS checks source and destination of every ENI ("source/destination checking", VPC user guide). The destination is
+checked by the routes; the source here, at the entrance: the link, the MAC and the address must belong together.
+Each drop is counted by the ENI's link and the source address. ``rules`` and ``elements`` are pure text.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eni_lab.fabric.desired import LINK_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from eni_lab.fabric.desired import FabricState
+
+TABLE = "eni_fabric"
+INTERNET_LINK = "igw0"
+"""The router's link to the host outside the VPC."""
+DROP_REASONS = {
+    "spoofed": "source address or MAC is not the ENI's",
+    "no_way_out": "only an ENI's primary address has a way to the internet",
+}
+"""The sets that count drops, and what an entry means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Packets lost so far from one source address at one link."""
+
+    link: str
+    source: str
+    reason: str
+    packets: int
+
+
+def rules(local_addresses: Iterable[str]) -> str:
+    """The table without its elements; ``local_addresses`` are those of the router that ENIs may talk to.
+
+    A full counting set (4096 entries) stops counting and goes on dropping, hence two rules.
+    """
+    return f"""
+table ip {TABLE} {{
+  set sources {{ type ifname . ether_addr . ipv4_addr; flags interval; }}
+  set primaries {{ type ifname . ipv4_addr; }}
+  set spoofed {{ type ifname . ipv4_addr; flags dynamic; counter; size 4096; }}
+  set no_way_out {{ type ifname . ipv4_addr; flags dynamic; counter; size 4096; }}
+
+  # "v6789abcdef0" . 02:00:00:00:00:01 . 10.0.1.10: before connection tracking, so that a spoofed packet leaves no trace
+  chain entrance {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname . ether saddr . ip saddr @sources accept
+    iifname "{LINK_PREFIX}*" update @spoofed {{ iifname . ip saddr }}
+    iifname "{LINK_PREFIX}*" drop
+  }}
+
+  # the VPC's router itself is silent; the control plane and the metadata service are not
+  chain router {{
+    type filter hook input priority filter; policy accept;
+    iifname "{LINK_PREFIX}*" ip daddr != {{ {", ".join(local_addresses)} }} drop
+    iifname "{INTERNET_LINK}" drop
+  }}
+
+  # the internet gateway translates one public address per ENI, to and from its primary address
+  chain internet {{
+    type filter hook forward priority filter; policy accept;
+    oifname "{INTERNET_LINK}" iifname . ip saddr @primaries accept
+    iifname "{INTERNET_LINK}" oifname . ip daddr @primaries accept
+    oifname "{INTERNET_LINK}" update @no_way_out {{ iifname . ip saddr }}
+    oifname "{INTERNET_LINK}" drop
+    iifname "{INTERNET_LINK}" drop
+  }}
+}}
+"""
+
+
+def elements(state: FabricState) -> str:
+    """Replaces the elements of both sets in one transaction; counters stay."""
+    sources = sorted(f'"{source.link}" . {source.mac} . {_cidr(source.cidr)}' for source in state.sources)
+    primaries = sorted(f'"{link}" . {address}' for link, address in state.primaries)
+    return "\n".join([*_replaced("sources", sources), *_replaced("primaries", primaries)])
+
+
+def load(text: str) -> None:
+    """Applies ``text`` in the namespace of the calling thread; RuntimeError with nft's own words when it refuses."""
+    result = subprocess.run(["nft", "-f", "-"], input=text, text=True, capture_output=True, check=False)
+    if result.returncode != 0:
+        raise RuntimeError(f"nft refused the fabric's table {TABLE}: {result.stderr.strip()}")
+
+
+def drops() -> list[Drop]:
+    """The counters of the namespace of the calling thread."""
+    result = subprocess.run(["nft", "-j", "list", "table", "ip", TABLE], text=True, capture_output=True, check=True)
+    return parse_drops(result.stdout)
+
+
+def parse_drops(listing: str) -> list[Drop]:
+    """The counters in the JSON that ``nft -j list table`` prints (libnftables-json(5))."""
+    sets = [entry["set"] for entry in json.loads(listing)["nftables"] if "set" in entry]
+    return [
+        _drop(a_set["name"], element["elem"])
+        for a_set in sets
+        if a_set["name"] in DROP_REASONS
+        for element in a_set.get("elem", [])
+    ]
+
+
+def _drop(set_name: str, element: dict[str, Any]) -> Drop:
+    link, source = element["val"]["concat"]
+    return Drop(link, source, DROP_REASONS[set_name], element["counter"]["packets"])
+
+
+def _replaced(name: str, members: list[str]) -> Iterator[str]:
+    yield f"flush set ip {TABLE} {name}"
+    if members:
+        yield f"add element ip {TABLE} {name} {{ {', '.join(members)} }}"
+
+
+def _cidr(cidr: str) -> str:
+    """Without the length of a lone address, which nft does not accept beside intervals."""
+    return cidr.removesuffix("/32")

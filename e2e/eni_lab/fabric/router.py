@@ -1,0 +1,69 @@
+"""Prepares the VPC router's namespace: forwarding, its own addresses, the rules, and the host outside.
+
+Acts on the network namespace of the calling thread, once, before the first ENI. ``fabric`` calls it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from eni_lab.fabric import firewall, outside, routes
+from eni_lab.fabric.links import present, set_sysctls
+from eni_lab.fabric.namespaces import Holder, entered
+
+METADATA = "169.254.169.254"
+"""Where an instance reads about itself (EC2 user guide, "Instance metadata")."""
+ROUTER_SYSCTLS = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",  # the kernel uses the larger of this and the link's
+    "ipv4/conf/all/send_redirects": "0",
+}
+OUTSIDE_MTU = 1500
+"""The internet gateway's (EC2 user guide, "Network MTU for your EC2 instance")."""
+
+
+def prepare() -> Holder:
+    """Makes the calling thread's namespace the router; returns the host outside, which lives until closed."""
+    set_sysctls(ROUTER_SYSCTLS, "all")
+    with IPRoute() as ipr:
+        ipr.link("set", index=routes.LOOPBACK, state="up")
+        for address in (routes.CONTROL_PLANE, METADATA):
+            routes.ensure_local_address(ipr, address)
+        routes.ensure_default_blackhole(ipr)
+        for index in present(ipr).values():
+            ipr.link("del", index=index)
+        firewall.load(f"add table ip {firewall.TABLE}\ndelete table ip {firewall.TABLE}")
+        firewall.load(firewall.rules([routes.CONTROL_PLANE, METADATA]))
+        return _connect_outside(ipr)
+
+
+def _connect_outside(ipr: IPRoute) -> Holder:
+    for stale in ipr.link_lookup(ifname=firewall.INTERNET_LINK):
+        ipr.link("del", index=stale)
+    host = Holder([sys.executable, "-m", "eni_lab.fabric.outside"])
+    try:
+        _create_outside_link(ipr, host.path)
+        with entered(host.path), IPRoute() as inside:
+            _configure(inside, inside.link_lookup(ifname="eth0")[0], outside.ADDRESS)
+            inside.link("set", index=routes.LOOPBACK, state="up")
+            inside.route("add", dst="0.0.0.0/0", gateway=outside.ROUTER)
+        set_sysctls({"ipv4/conf/{}/rp_filter": "0"}, firewall.INTERNET_LINK)
+        _configure(ipr, ipr.link_lookup(ifname=firewall.INTERNET_LINK)[0], outside.ROUTER)
+    except BaseException:
+        host.close()
+        raise
+    return host
+
+
+def _create_outside_link(ipr: IPRoute, namespace_path: str) -> None:
+    with Path(namespace_path).open("rb") as namespace:
+        peer = {"ifname": "eth0", "mtu": OUTSIDE_MTU, "net_ns_fd": namespace.fileno()}
+        ipr.link("add", ifname=firewall.INTERNET_LINK, kind="veth", mtu=OUTSIDE_MTU, peer=peer)
+
+
+def _configure(ipr: IPRoute, index: int, address: str) -> None:
+    ipr.addr("add", index=index, address=address, prefixlen=outside.PREFIX_LENGTH)
+    ipr.link("set", index=index, state="up")
