@@ -1,0 +1,1 @@
+"""A Kubernetes of plain processes: binaries, certificates, control plane, images."""

@@ -1,0 +1,67 @@
+"""A containerd store with the images in it, made once; every node's store shares its files by hard links.
+
+Layers and blobs are never written to after they were unpacked. The two databases are each node's own.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from eni_lab.errors import LabError
+
+_CONFIG = """\
+version = 2
+root = "{store}/root"
+state = "{work}"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "{work}/s"
+[ttrpc]
+  address = "{work}/t"
+"""
+_IMPORT = """\
+set -e
+containerd -c "$1/containerd.toml" > "$1/log" 2>&1 &
+socket=$2
+shift 2
+until ctr -a "$socket" version > /dev/null 2>&1; do kill -0 $!; sleep 0.05; done
+for archive; do ctr -a "$socket" -n k8s.io images import "$archive" > /dev/null; done
+kill $!
+wait $!
+"""
+
+
+def build(store: Path, archives: Sequence[Path], base: Path | None = None) -> None:
+    """Makes the store with the images of the archives, on top of what ``base`` has.
+
+    Raises:
+        LabError: containerd could not import; its words are in the message.
+    """
+    unfinished = store.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    if base:
+        share(base, unfinished / "root")
+    work = unfinished / "state"
+    (unfinished / "containerd.toml").write_text(_CONFIG.format(store=unfinished, work=work))
+    own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    arguments = ("sh", str(unfinished), f"{work}/s", *map(str, archives))
+    done = subprocess.run([*own, "sh", "-c", _IMPORT, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"images could not be imported into {unfinished}: {done.stderr.strip() or 'see log there'}")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(store, ignore_errors=True)
+    unfinished.rename(store)
+
+
+def share(store: Path, target: Path) -> None:
+    """Gives a store's content to another: hard links on one file system, else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = store / "root"
+    same = source.stat().st_dev == target.parent.stat().st_dev
+    subprocess.run(["cp", "-al" if same else "-a", source, target], check=True)
+    for database in target.glob("*/meta*.db"):
+        own = database.with_suffix(".own")
+        shutil.copy(database, own)
+        own.rename(database)

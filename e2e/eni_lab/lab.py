@@ -1,0 +1,230 @@
+"""A laboratory: a cloud, a VPC and a Kubernetes in namespaces of this machine. Up, down, and everything between.
+
+It is one pid, mount and network namespace. The network namespace is the VPC's router and the home of the control plane;
+the pid namespace is the tear-down: when its first process ends, the kernel ends all that runs in it and in its nodes,
+and with them go their namespaces and mounts, since none of those was ever bound to a path outside.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from eni_lab.cgroups import Cgroup
+from eni_lab.cloud_client import ZONES, Cloud, Zone
+from eni_lab.errors import LabError
+from eni_lab.kube import binaries, programs
+from eni_lab.kube.certificates import create_authority
+from eni_lab.kube.control_plane import GROUP, ControlPlane
+from eni_lab.layout import Layout
+from eni_lab.network_namespace import NetworkNamespace
+from eni_lab.node.machine import Machine, load
+from eni_lab.processes import LAB_NAMESPACES, Parts, has_become, inside, only_child, reap, spawn
+from eni_lab.waiting import Report, wait_for
+
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a laboratory is brought up."""
+
+    nodes: int = 2
+    """Put into the zones in turn."""
+    instance_type: str = "m5.large"
+    service_times: bool = True
+    """Whether EC2 takes its time, as the real one does."""
+    tied: bool = False
+    """Whether it ends with the thread that brings it up, even when that is killed: for test runners."""
+    image_store: Path | None = None
+    """What the nodes' containerd has from the start (``kube.seed``)."""
+
+
+class Lab:
+    """One laboratory on disk, up or not. Safe to make at any time; its commands say when it must be up."""
+
+    def __init__(self, layout: Layout, environ: Mapping[str, str], report: Report) -> None:
+        self.layout = layout
+        self.parts = Parts(layout, self._cgroup)
+        self._environ = environ
+        self._report = report
+
+    @cached_property
+    def _cgroup(self) -> Cgroup:
+        return Cgroup(self.layout.cgroup)
+
+    @cached_property
+    def _binaries(self) -> binaries.Binaries:
+        return binaries.ensure(self._environ, self.layout.cache, self._report)
+
+    @cached_property
+    def _network(self) -> NetworkNamespace:
+        return NetworkNamespace(self.pid)
+
+    @cached_property
+    def cloud(self) -> Cloud:
+        """EC2 and the control endpoints, as the laboratory's administrator."""
+        return Cloud(self._network)
+
+    @property
+    def pid(self) -> int:
+        """The first process.
+
+        Raises:
+            LabError: the laboratory is not up.
+        """
+        pid = self.parts.pid("lab")
+        if pid is None:
+            raise LabError(f"no laboratory is up in {self.layout.state}; `eni-lab up` starts one")
+        return pid
+
+    def up(self, options: Options) -> None:
+        """From nothing to an API server with all nodes registered. What a killed predecessor left is cleared first."""
+        if self.parts.pid("lab") is not None:
+            raise LabError(f"a laboratory is up in {self.layout.state} already; `eni-lab down` ends it")
+        self._clear()
+        _ = self._binaries  # before anything runs: the first time it takes minutes
+        self.layout.state.mkdir(parents=True, mode=0o700)
+        create_authority(self.layout)
+        self._create_namespaces(tied=options.tied)
+        self._start_cloud(service_times=options.service_times)
+        control_plane = ControlPlane(self.layout, self._binaries, self.parts, self.pid)
+        control_plane.start_api_server()
+        self.cloud.wait_until_up()
+        self.cloud.create_vpc()
+        self._report("cloud ready: EC2, metadata, a VPC with two zones")
+        self.wait_until("api server ready", "get", "--raw=/readyz")
+        control_plane.start_controllers()
+        for index in range(options.nodes):
+            zone = ZONES[index % len(ZONES)]
+            self.add_node(options.instance_type, zone, image_store=options.image_store)
+        self.wait_until("service accounts ready", "get", "serviceaccount", "default")
+
+    def down(self) -> None:
+        """Ends every process and removes every trace. Nothing to do is fine."""
+        self._clear()
+        self._report("nothing is left")
+
+    def kubectl(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
+        """Runs kubectl as the cluster's administrator; what it printed.
+
+        Raises:
+            LabError: it failed; its words are in the message. With ``check`` off the output is given anyway.
+        """
+        done = subprocess.run(
+            self.kubectl_command(*arguments), capture_output=True, text=True, input=stdin, check=False
+        )
+        if check and done.returncode:
+            raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def kubectl_command(self, *arguments: str) -> list[str]:
+        """The command line that runs kubectl in the laboratory's network; files are the machine's."""
+        kubeconfig = self.layout.kubeconfig("admin")
+        return inside(self.pid, ("-n",), self._binaries["kubectl"], f"--kubeconfig={kubeconfig}", *arguments)
+
+    def wait_until(self, what: str, *arguments: str, seconds: float = 60) -> None:
+        """Until a kubectl command succeeds."""
+
+        def succeeds() -> bool:
+            command = self.kubectl_command(*arguments)
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+        wait_for(what, succeeds, seconds=seconds, interval=0.1)
+        self._report(what)
+
+    def nodes(self) -> list[Machine]:
+        """The nodes there are, switched on or not."""
+        return [Machine(self.layout, self.parts, self._cgroup, instance) for instance in load(self.layout)]
+
+    def node(self, name: str) -> Machine:
+        """The node of that name.
+
+        Raises:
+            LabError: there is none.
+        """
+        known = {machine.name: machine for machine in self.nodes()}
+        if name not in known:
+            raise LabError(f"no node is called {name!r}; there are {', '.join(known)}")
+        return known[name]
+
+    def add_node(
+        self, instance_type: str, zone: Zone, name: str | None = None, image_store: Path | None = None
+    ) -> Machine:
+        """Runs an instance and makes it a node; returns when the API server has it."""
+        taken = {machine.name for machine in self.nodes()}
+        chosen = name or _free_name(zone, taken)
+        if chosen in taken:
+            raise LabError(f"a node is called {chosen!r} already")
+        instance = self.cloud.run_instance(chosen, instance_type, zone)
+        machine = Machine(self.layout, self.parts, self._cgroup, instance)
+        machine.install(image_store)
+        self.switch_on(machine)
+        return machine
+
+    def switch_on(self, machine: Machine) -> None:
+        """Boots a node that is switched off."""
+        machine.switch_on(self.pid, programs.ensure("pause", self.layout.cache), self._binaries, self.cloud)
+        boot = subprocess.run(
+            machine.command("cat", BOOT_ID), capture_output=True, text=True, check=True
+        ).stdout.strip()
+        known = ("get", "node", machine.name, "-o", "jsonpath={.status.nodeInfo.bootID}")
+        wait_for(
+            f"{machine.name} registered", lambda: self.kubectl(*known, check=False) == boot, seconds=60, interval=0.1
+        )
+        self._report(f"{machine.name} registered: {machine.instance.instance_type}, {machine.instance.address}")
+
+    def switch_off(self, machine: Machine) -> None:
+        """Cuts a node's power: its instance stays, its interfaces stay attached."""
+        self.cloud.disconnect(machine.instance)
+        machine.switch_off()
+
+    def remove_node(self, machine: Machine) -> None:
+        """Terminates the instance and deletes the Node, as an autoscaler does."""
+        self.switch_off(machine)
+        self.cloud.terminate(machine.instance)
+        self.kubectl("delete", "node", machine.name, "--ignore-not-found")
+        machine.discard()
+
+    def leftovers(self) -> list[str]:
+        """What of the laboratory is still on the machine: processes, mounts, cgroups, files. Empty after ``down``."""
+        found = [f"process {pid}" for pid in sorted(self._cgroup.processes())]
+        found += ["cgroup " + self._cgroup.name] if self._cgroup.exists() else []
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        found += [f"mount {mount.split()[1]}" for mount in mounts if str(self.layout.state) in mount]
+        return found + ([f"files in {self.layout.state}"] if self.layout.state.exists() else [])
+
+    def _create_namespaces(self, *, tied: bool) -> None:
+        pause = programs.ensure("pause", self.layout.cache)
+        new = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc")
+        tie = ("setpriv", "--pdeathsig", "KILL") if tied else ()
+        log = self.layout.logs / "lab.log"
+        first = only_child(spawn([*tie, *new, str(pause)], log, self._cgroup.create(GROUP)))
+        self.parts.remember("lab", first)
+        wait_for(f"the laboratory's namespaces (see {log})", lambda: has_become(first, "pause"), seconds=10)
+        prepare = "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1"
+        subprocess.run(inside(first, LAB_NAMESPACES, "sh", "-ec", prepare), check=True)
+
+    def _start_cloud(self, *, service_times: bool) -> None:
+        times = "--service-times" if service_times else "--no-service-times"
+        command = (sys.executable, "-m", "eni_lab.cloud", "--state", self.layout.state, times)
+        environ = ("env", f"PYTHONPATH={Path(__file__).parents[1]}")
+        self.parts.start("cloud", inside(self.pid, LAB_NAMESPACES, *environ, *command), GROUP)
+
+    def _clear(self) -> None:
+        for name in ("cloud", "_network"):
+            self.__dict__.pop(name, None)
+        if self._cgroup.exists():
+            self._cgroup.kill()
+            reap()
+            self._cgroup.remove()
+        shutil.rmtree(self.layout.state, ignore_errors=True)
+
+
+def _free_name(zone: Zone, taken: set[str]) -> str:
+    """Such as ``node-a1``: the zone, and the first free number."""
+    return next(name for number in range(1, 1000) if (name := f"node-{zone.letter}{number}") not in taken)
