@@ -150,6 +150,11 @@ class Attachments:
             self._removed[eni_id, _ATTACHMENT] = self._clock()
             self._change(eni_id, attachment=replace(eni.attachment, state=AttachmentState.DETACHING))
 
+    def still_attached(self, before: Eni) -> None:
+        """EC2 refused to detach an ENI: it is as it was."""
+        self._removed.pop((before.id, _ATTACHMENT), None)
+        self._change(before.id, attachment=before.attachment)
+
     def deleted(self, eni_id: EniId) -> None:
         """An ENI is gone for good: ids are never used again."""
         self._enis.pop(eni_id, None)

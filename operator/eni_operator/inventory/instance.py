@@ -6,13 +6,15 @@ doubtful. Counterpart: ``execution.executor``, which keeps the belief up to date
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from eni_operator.domain.eni import Eni, EniId, InstanceId, SubnetId
 from eni_operator.domain.instance import Instance, InstanceLimits
-from eni_operator.ec2.api import InstanceFacts
 from eni_operator.inventory.attachments import Attachments
 from eni_operator.inventory.region import Region
+
+if TYPE_CHECKING:
+    from eni_operator.ec2.api import InstanceFacts
 
 DOUBT_SECONDS: Final = 0.5
 """How soon after a doubtful failure to ask: EC2 answers with what was true a moment ago."""

@@ -1,0 +1,180 @@
+"""Performs the actions of plans: in parallel across ENIs, in order within one, none twice at a time.
+
+Decides when a failed action may be tried again; what each action means is ``execution.steps``. Plans are made anew
+while actions are under way; an action for an ENI or a device index that is being worked on is left for a later plan.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from eni_operator.domain.actions import Action, AttachEni, CreateEni
+from eni_operator.domain.eni import EniId
+from eni_operator.ec2.api import Ec2Api
+from eni_operator.ec2.errors import (
+    CredentialsMissingError,
+    DeniedError,
+    Ec2Error,
+    NoFreePrefixError,
+    QuotaReachedError,
+    SubnetFullError,
+)
+from eni_operator.execution.steps import Performer
+from eni_operator.inventory.instance import InstanceInventory
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS: Final = 1.0
+LAST_RETRY_SECONDS: Final = 60.0
+PERSON_RETRY_SECONDS: Final = 15.0
+"""Least wait after a refusal that only a person can mend."""
+_FOR_A_PERSON: Final = (CredentialsMissingError, DeniedError, QuotaReachedError)
+
+Key = tuple[str, str]
+"""An action's kind and the ENI or device index it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The latest failure of an action that has not succeeded since."""
+
+    action: Action
+    error: Ec2Error
+    retry_at: float
+    times: int = 1
+    """How often in a row."""
+
+
+class Executor:
+    """Works on one instance. ``changed`` is called when the belief has changed or an action has ended."""
+
+    def __init__(
+        self,
+        inventory: InstanceInventory,
+        ec2: Ec2Api,
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        jitter: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        self._inventory = inventory
+        self._clock = clock
+        self._jitter = jitter
+        self._changed = changed
+        self._performer = Performer(inventory, ec2, sleep, changed)
+        self._busy: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failures: dict[Key, Failure] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Tells whether anything is under way."""
+        return bool(self._tasks)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Returns what has failed and not succeeded since, while the plans still ask for it."""
+        return tuple(self._failures.values())
+
+    def retry_at(self) -> float | None:
+        """Returns when the next failed action may be tried again."""
+        return min((failure.retry_at for failure in self._failures.values()), default=None)
+
+    def start(self, actions: Iterable[Action]) -> None:
+        """Starts what is not under way and not waiting after a failure; returns at once."""
+        wanted = list(actions)
+        asked_for = {_key(action) for action in wanted}
+        self._failures = {key: failure for key, failure in self._failures.items() if key in asked_for}
+        now = self._clock()
+        ready = [a for a in wanted if (f := self._failures.get(_key(a))) is None or f.retry_at <= now]
+        for subject, chain in _by_subject(ready).items():
+            claimed = {claim for action in chain for claim in _claims(action)}
+            if self._busy.isdisjoint(claimed):
+                self._busy |= claimed
+                task = asyncio.create_task(self._run(chain, claimed), name=f"ec2 {subject}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, chain: list[Action], claimed: set[str]) -> None:
+        def own(eni_id: EniId) -> None:
+            claimed.add(eni_id)
+            self._busy.add(eni_id)
+
+        try:
+            for action in chain:
+                if not await self._attempt(action, own):
+                    break
+        finally:
+            self._busy -= claimed
+            self._changed()
+
+    async def _attempt(self, action: Action, own: Callable[[EniId], None]) -> bool:
+        try:
+            await self._performer.perform(action, own)
+        except Ec2Error as error:
+            self._note(action, error)
+            return False
+        except Exception as bug:
+            log.exception("an action broke", extra={"action": repr(action)})
+            self._note(action, Ec2Error(type(action).__name__, detail=repr(bug)))
+            return False
+        self._failures.pop(_key(action), None)
+        log.info("done in EC2", extra={"action": repr(action)})
+        return True
+
+    def _note(self, action: Action, error: Ec2Error) -> None:
+        before = self._failures.get(_key(action))
+        times = before.times + 1 if before else 1
+        delay = min(FIRST_RETRY_SECONDS * 2 ** (times - 1), LAST_RETRY_SECONDS)
+        if isinstance(error, _FOR_A_PERSON):
+            delay = max(delay, PERSON_RETRY_SECONDS)
+        failure = Failure(action, error, self._clock() + delay * self._jitter(), times)
+        self._failures[_key(action)] = failure
+        log.warning("refused by EC2", extra={"action": repr(action), "error": str(error), "times": times})
+        self._learn(action, error)
+
+    def _learn(self, action: Action, error: Ec2Error) -> None:
+        """What a refusal says about the world goes into the belief, or makes us look again."""
+        eni = None if isinstance(action, CreateEni) else self._inventory.attachments.get(action.eni_id)
+        subnet_id = action.subnet_id if isinstance(action, CreateEni) else eni.subnet_id if eni else None
+        if isinstance(error, SubnetFullError) and subnet_id:
+            self._inventory.subnets.refused_address(subnet_id)
+        elif isinstance(error, NoFreePrefixError) and subnet_id:
+            self._inventory.subnets.refused_prefix(subnet_id)
+        else:
+            self._inventory.doubt()
+
+    async def settle(self) -> None:
+        """Waits until nothing is under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Abandons what is under way; a successor finds it by tag and token."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _subject(action: Action) -> str:
+    return f"device {action.device_index}" if isinstance(action, CreateEni) else action.eni_id
+
+
+def _claims(action: Action) -> set[str]:
+    """An ENI being attached also holds its device index."""
+    device = {f"device {action.device_index}"} if isinstance(action, CreateEni | AttachEni) else set()
+    return {_subject(action), *device}
+
+
+def _key(action: Action) -> Key:
+    return type(action).__name__, _subject(action)
+
+
+def _by_subject(actions: Iterable[Action]) -> dict[str, list[Action]]:
+    chains: dict[str, list[Action]] = {}
+    for action in actions:
+        chains.setdefault(_subject(action), []).append(action)
+    return chains
