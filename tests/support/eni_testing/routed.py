@@ -21,8 +21,8 @@ class RoutedLab(Host):
 
     def __init__(self) -> None:
         super().__init__()
-        self._thread = ThreadPoolExecutor(1, "fabric", initializer=enter, initargs=(self.path,))
-        self.fabric: Fabric = self._thread.submit(Fabric).result()
+        self.thread = ThreadPoolExecutor(1, "fabric", initializer=enter, initargs=(self.path,))
+        self.fabric: Fabric = self.thread.submit(Fabric).result()
 
     def plug(self, instance_id: str, node: Host) -> None:
         """The instance's interfaces are to appear inside ``node`` from the next ``apply``."""
@@ -30,17 +30,17 @@ class RoutedLab(Host):
 
     def apply(self, ports: Iterable[Port]) -> None:
         """Makes the router right for ``ports``, and fails when it cannot be."""
-        self._thread.submit(self.fabric.apply, list(ports)).result()
+        self.thread.submit(self.fabric.apply, list(ports)).result()
         assert not self.fabric.problems, "; ".join(self.fabric.problems.values())
 
     def drops(self) -> list[Drop]:
         """What the router dropped so far."""
-        return self._thread.submit(self.fabric.drops).result()
+        return self.thread.submit(self.fabric.drops).result()
 
     def close(self) -> None:
         """Ends the fabric, its thread and the namespace."""
         self.fabric.close()
-        self._thread.shutdown()
+        self.thread.shutdown()
         super().close()
 
     def __enter__(self) -> Self:
