@@ -1,0 +1,132 @@
+"""A routing socket that performs many requests in one system call, and the framing it needs.
+
+Decides nothing: ``messages`` encodes what is asked, ``pod_network`` says what. Sources: netlink(7), rtnetlink(7).
+"""
+
+import ctypes
+import os
+import socket
+import struct
+from typing import Final, NamedTuple, Self
+
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
+_SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
+_CLONE_NEWNET: Final = 0x40000000
+
+_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+_ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Message(NamedTuple):
+    """A request or an answer without its header."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+class Socket:
+    """A routing socket in the namespace of the thread that opens it. Raises OSError with the kernel's errno."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        self._sequence = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def request(self, *messages: Message) -> list[Message]:
+        """Performs the messages in order, in one system call, and returns what they answered.
+
+        Only the last asks for an acknowledgement: the kernel works through all of them and reports errors unasked.
+        Raises the first error; messages after the failed one have been tried too.
+        """
+        first = self._sequence + 1
+        self._sequence += len(messages)
+        last = Message(messages[-1].type, messages[-1].flags | NLM_F_ACK, messages[-1].body)
+        numbered = enumerate((*messages[:-1], last), first)
+        self._socket.send(b"".join(dump_message(message, sequence) for sequence, message in numbered))
+        return self._receive(NLMSG_ERROR)
+
+    def dump(self, message: Message) -> list[Message]:
+        """Returns every object of the message's kind."""
+        self._sequence += 1
+        self._socket.send(dump_message(message._replace(flags=message.flags | NLM_F_DUMP), self._sequence))
+        return self._receive(NLMSG_DONE)
+
+    def _receive(self, end: int) -> list[Message]:
+        answers: list[Message] = []
+        failure = 0
+        while True:
+            for sequence, answer in parse_messages(self._socket.recv(1 << 16)):
+                if answer.type not in {NLMSG_ERROR, NLMSG_DONE}:
+                    answers.append(answer)
+                    continue
+                failure = failure or -struct.unpack_from("=i", answer.body)[0]
+                if sequence == self._sequence and (answer.type == end or failure):
+                    if failure:
+                        raise OSError(failure, os.strerror(failure))
+                    return answers
+
+
+def open_in(netns: int) -> Socket:
+    """Returns a socket in the namespace of that descriptor; raises OSError. The calling thread is lent to it meanwhile.
+
+    To be called in a worker thread that works on one pod at a time.
+    """
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _enter(netns)
+        try:
+            return Socket()
+        finally:
+            _enter(home)
+    finally:
+        os.close(home)
+
+
+def dump_message(message: Message, sequence: int) -> bytes:
+    """Returns the bytes of a request."""
+    flags = message.flags | NLM_F_REQUEST
+    return _HEADER.pack(_HEADER.size + len(message.body), message.type, flags, sequence, 0) + message.body
+
+
+def parse_messages(data: bytes) -> list[tuple[int, Message]]:
+    """Returns the messages in a datagram with their sequence numbers."""
+    found = []
+    offset = 0
+    while offset < len(data):
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        found.append((sequence, Message(kind, flags, data[offset + _HEADER.size : offset + length])))
+        offset += length + 3 & ~3
+    return found
+
+
+def dump_attribute(kind: int, payload: bytes) -> bytes:
+    """Returns one attribute with its padding."""
+    length = _ATTRIBUTE.size + len(payload)
+    return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length & 3)
+
+
+def parse_attributes(data: bytes) -> dict[int, bytes]:
+    """Returns the attributes' payloads by type; nested ones as bytes."""
+    found = {}
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        found[kind & 0x3FFF] = data[offset + _ATTRIBUTE.size : offset + length]  # without NLA_F_NESTED and byte order
+        offset += max(length + 3 & ~3, _ATTRIBUTE.size)
+    return found
+
+
+def _enter(netns: int) -> None:
+    if _libc.setns(netns, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")

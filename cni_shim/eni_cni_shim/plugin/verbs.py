@@ -1,0 +1,194 @@
+"""The CNI verbs: what ADD, DEL, CHECK, GC and STATUS do with the pool and the pod's network.
+
+Decides the order of steps and how they are undone, and which error the runtime sees. Addresses are the pool's, the
+kernel is ``pod_network``'s, the wire is ``spec``'s. Counterparts: the agent's ``rpc.server`` calls ``Plugin.handle``,
+``sandbox.pool`` is the pool.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from eni_cni_shim import spec
+from eni_cni_shim.plugin import pod_network
+from eni_cni_shim.plugin.addresspool import (
+    AddressPool,
+    Assignment,
+    NoAddressError,
+    PoolUnavailableError,
+    Sandbox,
+    SandboxKey,
+)
+from eni_cni_shim.protocol import Reply, Request
+from eni_cni_shim.spec import CniError, Code, Invocation
+
+logger = logging.getLogger(__name__)
+
+
+class Network(Protocol):
+    """What the verbs need from ``pod_network.PodNetwork``, which tells the errors."""
+
+    async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
+        """Sets up the sandbox's interface."""
+        ...
+
+    async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
+        """Returns in sentences what differs."""
+        ...
+
+    async def remove(self, assignment: Assignment) -> None:
+        """Takes the sandbox off the network."""
+        ...
+
+
+class Plugin:
+    """Answers a container runtime; to be used from one event loop."""
+
+    def __init__(self, pool: AddressPool, network: Network) -> None:
+        self._pool = pool
+        self._network = network
+        self._setting_up: dict[SandboxKey, asyncio.Task[Assignment]] = {}
+
+    async def handle(self, request: Request, netns: int | None) -> Reply:
+        """Returns the answer to any request, an error as the specification has it. Raises nothing but CancelledError.
+
+        ``netns`` is the descriptor that came with the request; the caller closes it after this returns. When the
+        caller is cancelled, because the runtime has hung up, an ADD is undone.
+        """
+        version = spec.VERSIONS[-1]
+        try:
+            invocation = spec.parse(request.environ, request.stdin)
+            version = invocation.config.cni_version
+            return Reply(0, await self._perform(invocation, netns))
+        except CniError as error:
+            return Reply(1, spec.dump_error(error, version))
+        except Exception:
+            logger.exception("verb failed", extra={"command": request.environ.get("CNI_COMMAND", "")})
+            failure = CniError(Code.INTERNAL, "the agent failed at this request; its log has the traceback")
+            return Reply(1, spec.dump_error(failure, version))
+
+    async def _perform(self, invocation: Invocation, netns: int | None) -> bytes:
+        verb = {"ADD": self._add, "DEL": self._del, "CHECK": self._check, "GC": self._gc, "STATUS": self._status}
+        try:
+            return await verb[invocation.command](invocation, netns)
+        except NoAddressError as error:
+            raise CniError(_later(invocation), str(error), error.reason) from error
+        except PoolUnavailableError as error:
+            raise CniError(_later(invocation), str(error)) from error
+        except pod_network.NetnsError as error:
+            message = f"CNI_NETNS is {invocation.netns!r}: {error}"
+            raise CniError(Code.INVALID_ENVIRONMENT, message) from error
+        except pod_network.PodNetworkError as error:
+            raise CniError(Code.KERNEL_REFUSED, str(error)) from error
+
+    async def _add(self, invocation: Invocation, netns: int | None) -> bytes:
+        descriptor = _opened(invocation, netns)
+        sandbox = _sandbox(invocation)
+        await self._supersede(sandbox.key)
+        task = asyncio.create_task(self._set_up(sandbox, descriptor, invocation.config.mtu))
+        self._setting_up[sandbox.key] = task
+        task.add_done_callback(lambda _: self._setting_up.pop(sandbox.key))
+        try:
+            assignment = await task
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            message = f"another request for the container {invocation.container_id} ended this ADD"
+            raise CniError(Code.TRY_AGAIN, message) from None
+        return spec.dump_result(invocation, assignment.address, *pod_network.interfaces(assignment))
+
+    async def _set_up(self, sandbox: Sandbox, netns: int, mtu: int) -> Assignment:
+        """Assigns, then programs. Whatever fails, an address that was not the sandbox's before is not left to it."""
+        was_assigned = self._pool.find(sandbox.key) is not None
+        assignment = await self._pool.assign(sandbox)
+        try:
+            await self._network.add(netns, assignment, mtu)
+        except BaseException:
+            if not was_assigned:
+                await self._take_down(assignment)
+            raise
+        return assignment
+
+    async def _take_down(self, assignment: Assignment) -> None:
+        """First the network, then the address: nobody else may have it while packets still reach the old sandbox."""
+        await self._network.remove(assignment)
+        await self._pool.release(assignment.sandbox.key)
+
+    async def _supersede(self, key: SandboxKey) -> None:
+        """Ends an ADD that is still under way for the sandbox: a runtime that asks again has given it up."""
+        while (task := self._setting_up.get(key)) is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _del(self, invocation: Invocation, _: int | None) -> bytes:
+        """Succeeds for what is not known or already gone; the key holds the container id, so a late DEL hits no other.
+
+        The namespace is not needed: its end of the veth goes with the host's.
+        """
+        key = _sandbox(invocation).key
+        await self._supersede(key)
+        assignment = self._pool.find(key)
+        if assignment is not None:
+            await self._take_down(assignment)
+        return b""
+
+    async def _check(self, invocation: Invocation, netns: int | None) -> bytes:
+        assignment = self._pool.find(_sandbox(invocation).key)
+        if assignment is None:
+            message = f"the container {invocation.container_id} has no address in the network {invocation.config.name}"
+            raise CniError(Code.UNKNOWN_CONTAINER, message)
+        ends = pod_network.interfaces(assignment)
+        found = spec.differences(invocation.config.previous or {}, assignment.address, *ends)
+        found += await self._network.check(_opened(invocation, netns), assignment, invocation.config.mtu)
+        if found:
+            raise CniError(Code.NETWORK_DIFFERS, "; ".join(found))
+        return b""
+
+    async def _gc(self, invocation: Invocation, _: int | None) -> bytes:
+        """Releases what the runtime does not count among the living; goes on after a failure and reports the first."""
+        valid = invocation.config.valid_attachments or frozenset()
+        failure: pod_network.PodNetworkError | PoolUnavailableError | None = None
+        for assignment in list(self._pool.assignments()):
+            key = assignment.sandbox.key
+            if key.network != invocation.config.name or (key.container_id, key.ifname) in valid:
+                continue
+            if key in self._setting_up:  # began after the runtime drew up its list
+                continue
+            try:
+                await self._take_down(assignment)
+            except (pod_network.PodNetworkError, PoolUnavailableError) as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return b""
+
+    async def _status(self, _: Invocation, __: int | None) -> bytes:
+        self._pool.check_ready()
+        return b""
+
+
+def _sandbox(invocation: Invocation) -> Sandbox:
+    return Sandbox(
+        key=SandboxKey(invocation.config.name, invocation.container_id, invocation.ifname),
+        netns=invocation.netns,
+        pod_namespace=invocation.pod.namespace,
+        pod_name=invocation.pod.name,
+        pod_uid=invocation.pod.uid,
+    )
+
+
+def _opened(invocation: Invocation, netns: int | None) -> int:
+    if netns is None:
+        message = f"CNI_NETNS is {invocation.netns!r}, which cannot be opened; the path of a namespace is needed"
+        raise CniError(Code.INVALID_ENVIRONMENT, message)
+    return netns
+
+
+def _later(invocation: Invocation) -> Code:
+    return Code.NOT_AVAILABLE if invocation.command == "STATUS" else Code.TRY_AGAIN
+
+
+def _is_cancelled() -> bool:
+    """Tells the caller's own cancellation from that of a task it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
