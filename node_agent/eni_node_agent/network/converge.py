@@ -1,0 +1,146 @@
+"""Brings the host's network to what a supply asks for, and tells apart what is new from what somebody undid.
+
+Runs in one thread, without a clock: ``repair`` says when. What must hold is decided in ``desired``, what to change in
+``drift``.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from eni_crds.nodeippool import Supply
+from eni_node_agent.network.desired import (
+    SHARED,
+    Address,
+    Firewall,
+    HostState,
+    Item,
+    LinkSetting,
+    NetworkSettings,
+    Route,
+    Rule,
+    Sysctl,
+    desired,
+)
+from eni_node_agent.network.drift import Change, Link, Verb, changes
+from eni_node_agent.network.host import Host
+from eni_node_agent.network.libnftables import NftablesError
+from eni_node_agent.network.links import ifnames_by_mac
+from eni_node_agent.network.sysctl import SysctlError
+
+_PASSES = 3
+"""A change may undo what stood (an address takes its routes along)."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkState:
+    """How far the host's network is."""
+
+    ready: frozenset[str] = frozenset()
+    """Ids of the ENIs whose link, address, table and rules are in place, with all that they share."""
+    problems: tuple[str, ...] = ()
+    """Sentences: what could not be brought about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """What one round came to."""
+
+    state: NetworkState
+    repairs: tuple[str, ...]
+    """Kinds of what had been in place and was put in place again: link, address, route, rule, sysctl, firewall."""
+    changed: int
+    """Changes made."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What is wanted, what is there, and what to do about it."""
+
+    state: HostState
+    links: Mapping[str, Link]
+    pending: tuple[Change, ...]
+
+
+class Converger:
+    """Keeps what held after the last round. For one thread, in whose network namespace it works.
+
+    Raises:
+        NftablesError: libnftables is missing.
+        OSError: no netlink socket could be had.
+    """
+
+    def __init__(self, settings: NetworkSettings, proc_sys: Path) -> None:
+        self.host = Host(proc_sys)
+        self._settings = settings
+        self._held: frozenset[Item] = frozenset()
+        self._secondary_ifnames: frozenset[str] = frozenset()
+
+    def converge(self, supply: Supply) -> Convergence:
+        """Changes what must change, in a few passes at most; changes nothing when there is nothing to do.
+
+        Raises:
+            OSError: the kernel would not say how things are.
+        """
+        failures: dict[Item, str] = {}
+        difference, changed = self._difference(supply), 0
+        repairs = tuple(name_of(change.item) for change in difference.pending if self._is_repair(change))
+        for _ in range(_PASSES):
+            if not difference.pending:
+                break
+            changed += len(difference.pending)
+            failures = self._perform(difference)
+            difference = self._difference(supply)
+        state, pending = difference.state, difference.pending
+        self._held = frozenset(state.items) - {change.item for change in pending}
+        self._secondary_ifnames = state.secondary_ifnames
+        return Convergence(NetworkState(_ready(state, pending), _problems(pending, failures)), repairs, changed)
+
+    def _difference(self, supply: Supply) -> _Difference:
+        links = self.host.links()
+        state = desired(supply, self._settings, ifnames_by_mac(links.values()))
+        return _Difference(state, links, changes(state, self.host.observe(links, state)))
+
+    def _perform(self, difference: _Difference) -> dict[Item, str]:
+        failures: dict[Item, str] = {}
+        for change in difference.pending:
+            _logger.debug("changing the host network", extra={"verb": change.verb, "item": change.item})
+            try:
+                self.host.perform(change, difference.links)
+            except (OSError, SysctlError, NftablesError) as error:
+                failures[change.item] = str(error)
+        return failures
+
+    def _is_repair(self, change: Change) -> bool:
+        if change.verb is Verb.ENSURE:
+            return change.item in self._held
+        item = change.item
+        return isinstance(item, Address) and item.ifname in self._secondary_ifnames and item not in self._held
+
+
+def name_of(item: Item) -> str:
+    """Returns the kind of an item, as repairs are counted by."""
+    return _NAMES[type(item)]
+
+
+_NAMES: Mapping[type[Item], str] = {
+    LinkSetting: "link",
+    Address: "address",
+    Route: "route",
+    Rule: "rule",
+    Sysctl: "sysctl",
+    Firewall: "firewall",
+}
+
+
+def _ready(state: HostState, pending: tuple[Change, ...]) -> frozenset[str]:
+    waiting = {change.eni for change in pending if change.verb is Verb.ENSURE}
+    return frozenset() if SHARED in waiting else state.enis - waiting
+
+
+def _problems(pending: tuple[Change, ...], failures: Mapping[Item, str]) -> tuple[str, ...]:
+    undone = "changed again by somebody else each time"
+    return tuple(f"{change.verb} {change.item}: {failures.get(change.item, undone)}" for change in pending)

@@ -1,0 +1,150 @@
+"""Reads and changes IPv4 routes and policy rules. Shell: what is wanted is decided in ``desired``.
+
+Rules match in order of priority, each costs a packet some 12 ns: https://man7.org/linux/man-pages/man8/ip-rule.8.html.
+"""
+
+import struct
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from eni_cni_shim.plugin.netlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Message,
+    Socket,
+    dump_attribute,
+    parse_attributes,
+)
+from eni_node_agent.network import rtnetlink
+from eni_node_agent.network.desired import POD_TABLE, Route, Rule
+from eni_node_agent.network.drift import OUR_PROTOCOL
+
+_RTMSG: Final = struct.Struct("=BBBBBBBBI")
+"""rtmsg: family, destination length, source length, tos, table, protocol, scope, type, flags; fib_rule_hdr is as long:
+family, destination length, source length, tos, table, two reserved, action, flags."""
+_AF_INET: Final = 2
+_ANY: Final = _RTMSG.pack(_AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+_PROTOCOL_OFFSET: Final = 5
+_UNICAST: Final = 1
+_SCOPE_GLOBAL, _SCOPE_LINK = 0, 253
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_TO_TABLE: Final = 1
+_FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN = 2, 6, 10, 14
+_FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = 15, 16, 21
+_SELECTORS_WE_USE: Final = frozenset(
+    {_FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL}
+)
+_SUPPRESS_NOTHING: Final = 0xFFFFFFFF
+
+
+def read_routes(socket: Socket, ifnames: Mapping[int, str]) -> frozenset[Route]:
+    """Returns our routes over the links named by index, in whichever table."""
+    ours = (body for body in _dump_routes(socket) if body[_PROTOCOL_OFFSET] == OUR_PROTOCOL)
+    routes = (parse_route(body, ifnames) for body in ours)
+    return frozenset(route for route in routes if route is not None)
+
+
+def parse_route(body: bytes, ifnames: Mapping[int, str]) -> Route | None:
+    """Returns the route a RTM_NEWROUTE message describes; None when it leaves by none of the links."""
+    length = _RTMSG.unpack_from(body)[1]
+    parts = parse_attributes(body[_RTMSG.size :])
+    ifname = ifnames.get(rtnetlink.number(parts.get(_RTA_OIF)))
+    if ifname is None:
+        return None
+    destination = f"{IPv4Address(parts.get(_RTA_DST, bytes(4)))}/{length}"
+    gateway = parts.get(_RTA_GATEWAY)
+    table = rtnetlink.number(parts[_RTA_TABLE])
+    return Route(table, destination, ifname, None if gateway is None else str(IPv4Address(gateway)))
+
+
+def read_pod_routes(socket: Socket, ifnames: Mapping[int, str]) -> dict[str, str]:
+    """Returns the name of the host's link by pod address, as the CNI plugin wrote them into ``POD_TABLE``."""
+    routes = (parse_route(body, ifnames) for body in _dump_routes(socket))
+    pods = (route for route in routes if route is not None and route.table == POD_TABLE)
+    return {route.destination.removesuffix("/32"): route.ifname for route in pods}
+
+
+def ensure_route(socket: Socket, route: Route, index: int) -> None:
+    """Adds the route, in place of another's to the same destination; raises OSError."""
+    socket.request(Message(rtnetlink.RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _route_body(route, index)))
+
+
+def remove_route(socket: Socket, route: Route, index: int) -> None:
+    """Removes the route if it is ours; raises OSError."""
+    socket.request(Message(rtnetlink.RTM_DELROUTE, 0, _route_body(route, index)))
+
+
+def read_rules(socket: Socket) -> dict[Rule, bool]:
+    """Returns the rules of the shapes we use; True for ours. Rules with other selectors are left out."""
+    found: dict[Rule, bool] = {}
+    for body in rtnetlink.dump(socket, rtnetlink.RTM_GETRULE, _ANY):
+        rule = parse_rule(body)
+        if rule is not None:
+            found[rule] = found.get(rule, False) or _is_ours(body)
+    return found
+
+
+def parse_rule(body: bytes) -> Rule | None:
+    """Returns the rule a RTM_NEWRULE message describes; None when it is of no shape of ours."""
+    _family, destination, source, tos, _table, _, _, action, flags = _RTMSG.unpack_from(body)
+    parts = parse_attributes(body[_RTMSG.size :])
+    mark, mask = rtnetlink.number(parts.get(_FRA_FWMARK)), rtnetlink.number(parts.get(_FRA_FWMASK))
+    suppressed = rtnetlink.number(parts.get(_FRA_SUPPRESS_PREFIXLEN, b"\xff\xff\xff\xff"))
+    is_plain = (destination, tos, flags, action, suppressed) == (0, 0, 0, _TO_TABLE, _SUPPRESS_NOTHING)
+    if not is_plain or mark != mask or parts.keys() - _SELECTORS_WE_USE:
+        return None
+    return Rule(
+        priority=rtnetlink.number(parts.get(_FRA_PRIORITY)),
+        table=rtnetlink.number(parts[_FRA_TABLE]),
+        source=f"{IPv4Address(parts[_FRA_SRC])}/{source}" if source else None,
+        mark=mark or None,
+    )
+
+
+def add_rule(socket: Socket, rule: Rule) -> None:
+    """Adds the rule; raises OSError."""
+    socket.request(Message(rtnetlink.RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, _rule_body(rule)))
+
+
+def remove_rule(socket: Socket, rule: Rule) -> None:
+    """Removes the rule if it is ours; raises OSError."""
+    socket.request(Message(rtnetlink.RTM_DELRULE, 0, _rule_body(rule)))
+
+
+def _dump_routes(socket: Socket) -> list[bytes]:
+    return rtnetlink.dump(socket, rtnetlink.RTM_GETROUTE, _ANY)
+
+
+def _is_ours(body: bytes) -> bool:
+    return rtnetlink.number(parse_attributes(body[_RTMSG.size :]).get(_FRA_PROTOCOL)) == OUR_PROTOCOL
+
+
+def _route_body(route: Route, index: int) -> bytes:
+    destination = IPv4Network(route.destination)
+    scope = _SCOPE_LINK if route.gateway is None else _SCOPE_GLOBAL
+    header = _RTMSG.pack(_AF_INET, destination.prefixlen, 0, 0, 0, OUR_PROTOCOL, scope, _UNICAST, 0)
+    parts = [
+        dump_attribute(_RTA_TABLE, rtnetlink.word(route.table)),
+        dump_attribute(_RTA_DST, destination.network_address.packed),
+        dump_attribute(_RTA_OIF, rtnetlink.word(index)),
+    ]
+    if route.gateway is not None:
+        parts.append(dump_attribute(_RTA_GATEWAY, IPv4Address(route.gateway).packed))
+    return header + b"".join(parts)
+
+
+def _rule_body(rule: Rule) -> bytes:
+    source = IPv4Network(rule.source) if rule.source else None
+    header = _RTMSG.pack(_AF_INET, 0, source.prefixlen if source else 0, 0, 0, 0, 0, _TO_TABLE, 0)
+    parts = [
+        dump_attribute(_FRA_PRIORITY, rtnetlink.word(rule.priority)),
+        dump_attribute(_FRA_TABLE, rtnetlink.word(rule.table)),
+        dump_attribute(_FRA_PROTOCOL, bytes([OUR_PROTOCOL])),
+    ]
+    if source is not None:
+        parts.append(dump_attribute(_FRA_SRC, source.network_address.packed))
+    if rule.mark is not None:
+        parts += [dump_attribute(kind, rtnetlink.word(rule.mark)) for kind in (_FRA_FWMARK, _FRA_FWMASK)]
+    return header + b"".join(parts)

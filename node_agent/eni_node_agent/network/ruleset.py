@@ -1,0 +1,77 @@
+"""Decides the text of our nftables table. Pure; ``firewall`` loads it, in one transaction, and looks whether it stays.
+
+The chains are of type filter where VPC CNI's are nat: once a nat chain has translated a connection (kube-proxy at
+-100) the kernel asks no further nat chain, so a service with an endpoint outside the VPC would never be marked.
+"""
+
+from typing import Final
+
+from eni_node_agent.network.desired import Firewall, Snat, SnatPorts
+
+TABLE: Final = "eni-agent"
+_FLAGS = {SnatPorts.PRNG: " fully-random", SnatPorts.HASHRANDOM: " random", SnatPorts.NONE: ""}
+
+
+def removal() -> str:
+    """Returns the commands after which there is no table of ours, whether or not there was one."""
+    return f"table ip {TABLE}\ndelete table ip {TABLE}\n"
+
+
+def replacement(firewall: Firewall) -> str:
+    """Returns the commands that put the table in place of what was there, in one transaction.
+
+    Sample: node eth0 10.0.0.10, VPC 10.0.0.0/16, pod 10.0.1.20 on secondary ENI eth1 behind the veth eni5d0c1.
+
+    - A client 198.51.100.7 calls node port 10.0.0.10:30080: ``arriving`` marks the connection before kube-proxy turns
+      it to 10.0.1.20; the pod's answers get the mark back in ``leaving`` and so the main table, not eth1's.
+    - The pod calls 198.51.100.2: ``leaving`` marks the connection, after any service address was translated;
+      main table, eth0, and ``translating`` gives it 10.0.0.10.
+    - The pod calls 10.0.2.30 of the VPC or the node itself: no mark, its own ENI, its own address.
+    """
+    if firewall.snat is None and not firewall.node_port:
+        return removal()
+    chains = "".join((_arriving(firewall), _leaving(firewall), _translating(firewall)))
+    return f"{removal()}table ip {TABLE} {{\n{_exempt(firewall.snat)}{chains}}}\n"
+
+
+def _exempt(snat: Snat | None) -> str:
+    if snat is None:
+        return ""
+    elements = f" elements = {{ {', '.join(snat.exempt)} }};" if snat.exempt else ""
+    return f"  set exempt {{ type ipv4_addr; flags interval;{elements} }}\n"
+
+
+def _arriving(firewall: Firewall) -> str:
+    if not firewall.node_port:
+        return ""
+    return _chain(
+        "arriving",
+        "filter hook prerouting priority mangle",
+        f'iifname "{firewall.primary_ifname}" fib daddr . iif type local ct mark set ct mark or {firewall.mark:#x}',
+    )
+
+
+def _leaving(firewall: Firewall) -> str:
+    pods = f'iifname "{firewall.veth_prefix}*"'
+    mark = f"{firewall.mark:#x}"
+    outbound = f"{pods} ct state new fib daddr type != local ip daddr != @exempt ct mark set ct mark or {mark}"
+    restore = f"{pods} ct mark and {mark} == {mark} meta mark set meta mark or {mark}"
+    rules = (restore,) if firewall.snat is None else (outbound, restore)
+    return _chain("leaving", "filter hook prerouting priority -90", *rules)
+
+
+def _translating(firewall: Firewall) -> str:
+    if firewall.snat is None:
+        return ""
+    marked = f"ct mark and {firewall.mark:#x} == {firewall.mark:#x}"
+    target = f"snat to {firewall.snat.address}{_FLAGS[firewall.snat.ports]}"
+    return _chain(
+        "translating",
+        "nat hook postrouting priority srcnat",
+        f'oifname "{firewall.primary_ifname}" {marked} ip daddr != @exempt {target}',
+    )
+
+
+def _chain(name: str, hook: str, *rules: str) -> str:
+    body = "".join(f"    {rule}\n" for rule in rules)
+    return f"  chain {name} {{\n    type {hook}; policy accept;\n{body}  }}\n"

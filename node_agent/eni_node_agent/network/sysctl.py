@@ -1,0 +1,28 @@
+"""Reads and writes values under /proc/sys, in the network namespace of the calling thread.
+
+A container without privilege sees /proc/sys read-only; the agent's manifest mounts the host's elsewhere, so the
+folder is an argument.
+"""
+
+from pathlib import Path
+
+
+class SysctlError(Exception):
+    """A value cannot be written; the message says which and what to do."""
+
+
+def read(folder: Path, name: str) -> str:
+    """Returns the value, empty when there is no such file (its link has gone)."""
+    try:
+        return (folder / name).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def write(folder: Path, name: str, value: str) -> None:
+    """Writes the value; raises SysctlError."""
+    try:
+        (folder / name).write_text(value)
+    except OSError as error:
+        message = f"sysctl {name.replace('/', '.')} must be {value} and cannot be written at {folder}: {error.strerror}"
+        raise SysctlError(message) from error
