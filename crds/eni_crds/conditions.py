@@ -48,6 +48,7 @@ class Reason(StrEnum):
     NO_FREE_PREFIX = "NoFreePrefix"
     ENI_LIMIT = "ENILimit"
     ADDRESS_LIMIT = "AddressLimit"
+    PREFIXES_UNSUPPORTED = "PrefixesUnsupported"
     ENI_QUOTA = "ENIQuota"
     ACCESS_DENIED = "AccessDenied"
     THROTTLED = "Throttled"

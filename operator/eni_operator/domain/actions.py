@@ -1,4 +1,7 @@
-"""What a plan asks to be done in EC2. Values; ``execution.executor`` performs them, in parallel across ENIs, in order within one."""
+"""What a plan asks to be done in EC2.
+
+Values; ``execution.executor`` performs them, in parallel across ENIs, in order within one.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -42,7 +42,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Eni:
-    """One ENI; ``addresses`` are secondary addresses without mask, ``prefixes`` /28s as CIDR, both sorted as EC2 lists them."""
+    """One ENI.
+
+    ``addresses`` are secondary addresses without mask, ``prefixes`` /28s as CIDR, both as EC2 lists them.
+    """
 
     id: EniId
     mac: str

@@ -1,4 +1,7 @@
-"""The effective policy of one pool and where each value came from. Values; resolved by ``planning.precedence``."""
+"""The effective policy of one pool, where each value came from, and what the environment asks.
+
+Values; ``planning.precedence`` resolves them, the operator's settings parse the environment.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +17,26 @@ class Origin(StrEnum):
     ENICONFIG = "eniconfig"
     ENVIRONMENT = "environment"
     DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPolicy:
+    """What VPC CNI's environment variables ask, already parsed; ``None`` where a variable is not set."""
+
+    mode: Mode | None = None
+    """ENABLE_PREFIX_DELEGATION: prefix or secondary."""
+    warm_ips: int | None = None
+    """WARM_IP_TARGET; AWS's zero means not set."""
+    minimum_ips: int | None = None
+    """MINIMUM_IP_TARGET; AWS's zero means not set."""
+    warm_prefixes: int | None = None
+    """WARM_PREFIX_TARGET."""
+    warm_enis: int | None = None
+    """WARM_ENI_TARGET; zero is a target: one free address, then a whole ENI."""
+    maximum_enis: int | None = None
+    """MAX_ENI; below one means not set."""
+    cooldown_seconds: int | None = None
+    """IP_COOLDOWN_PERIOD."""
 
 
 @dataclass(frozen=True, slots=True)
