@@ -62,6 +62,10 @@ class NotAssignedError(NotFoundError):
     """Some of the addresses are not on that ENI: done for who gives them back."""
 
 
+class UnknownInstanceError(NotFoundError):
+    """EC2 does not know the instance, or not in this Region or account."""
+
+
 class UnknownInstanceTypeError(Ec2Error):
     """EC2 does not know the instance type: its limits cannot be had."""
 
@@ -110,6 +114,8 @@ _BY_CODE: Final[dict[str, type[Ec2Error]]] = {
     "PrivateIpAddressLimitExceeded": AddressLimitReachedError,
     "NetworkInterfaceLimitExceeded": QuotaReachedError,
     "ResourceLimitExceeded": QuotaReachedError,
+    "InvalidInstanceID.NotFound": UnknownInstanceError,
+    "InvalidInstanceID.Malformed": UnknownInstanceError,
     "InvalidInstanceType": UnknownInstanceTypeError,
     "UnauthorizedOperation": DeniedError,
     "AccessDenied": DeniedError,

@@ -43,9 +43,9 @@ class Subnets:
             )
 
     def refused_address(self, subnet_id: SubnetId) -> None:
-        """EC2 had no address to give: no single address, and so no prefix, is asked of this subnet for a while."""
+        """EC2 had no address to give: nothing is asked of this subnet for a while."""
         until = self._clock() + REST_SECONDS
-        self._subnets[subnet_id] = replace(self._subnets[subnet_id], exhausted_until=until, fragmented_until=until)
+        self._subnets[subnet_id] = replace(self._subnets[subnet_id], exhausted_until=until)
 
     def refused_prefix(self, subnet_id: SubnetId) -> None:
         """EC2 had no /28 to give; single addresses may still be had."""
