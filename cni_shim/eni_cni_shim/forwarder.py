@@ -138,7 +138,8 @@ def send(agent: _socket.socket, request: bytes, netns: bytes) -> None:
         except OSError:
             pass  # a path that cannot be opened is the agent's to judge: an error for ADD, nothing for DEL
     sent = agent.sendmsg([request], rights)
-    agent.sendall(request[sent:])
+    if sent < len(request):  # sending nothing would fail where the agent has answered and left already
+        agent.sendall(request[sent:])
 
 
 def receive_reply(agent: _socket.socket, deadline: float) -> "tuple[int, bytes]":
