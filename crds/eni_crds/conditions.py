@@ -60,6 +60,7 @@ class Reason(StrEnum):
     AGENT_SILENT = "AgentSilent"
     EC2_ERROR = "EC2Error"
     AGENT_SERVING = "AgentServing"
+    HOST_NOT_READY = "HostNotReady"
     NETWORK_IN_ORDER = "NetworkInOrder"
     NETWORK_REPAIRED = "NetworkRepaired"
     NOT_AFFECTED = "NotAffected"

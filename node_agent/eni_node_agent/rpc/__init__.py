@@ -1,0 +1,1 @@
+"""The socket on which the CNI executable reaches the agent."""

@@ -1,0 +1,62 @@
+"""What the agent asks of an API server, as values and protocols; ``cluster.kube`` speaks it over REST.
+
+Apart from it so that whoever only needs the words does not pay for an HTTP client: the agent serves its socket first.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+Json = Mapping[str, Any]
+
+
+class ApiError(Exception):
+    """The API server answered, and said no."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"API server answered {status}: {message}")
+        self.status = status
+        """HTTP status."""
+
+
+class UnreachableError(Exception):
+    """The API server did not answer, not in time, or not in its own words."""
+
+
+class Selection(NamedTuple):
+    """Which objects are meant."""
+
+    path: str
+    """Of the collection, as in ``/api/v1/pods``."""
+    field_selector: str
+    may_be_stale: bool = False
+    """True: a list may come from the API server's cache; cheaper, but it may show a moment before one seen already."""
+
+
+class Listing(NamedTuple):
+    """Objects at one moment."""
+
+    items: list[Json]
+    resource_version: str
+
+
+class Api(Protocol):
+    """An API server. Every method may raise ApiError and UnreachableError."""
+
+    async def list_objects(self, selection: Selection) -> Listing:
+        """Returns the selected objects."""
+        ...
+
+    def watch_objects(self, selection: Selection, resource_version: str, server_seconds: int) -> AsyncIterator[Json]:
+        """Yields watch events from a resource version on; ends when the API server ends it.
+
+        An ApiError of status 410 says that the resource version is too old to go on from.
+        """
+        ...
+
+    async def apply(self, path: str, manifest: Json, field_manager: str) -> None:
+        """Applies our fields of an object (server-side apply without force: another's field is a 409)."""
+        ...
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        ...

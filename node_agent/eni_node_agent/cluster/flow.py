@@ -1,0 +1,154 @@
+"""The way of supply through the agent: object or file, ledger, host network, ledger again, those who wait.
+
+Decides in which order: what is taken away is taken from the ledger first and saved before it is confirmed; what is new
+is handed out only once the host's network serves it. Where supply comes from is ``supply``'s, what becomes of it the
+ledger's and the network's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from eni_crds.conditions import Reason
+from eni_crds.nodeippool import Condition, EniRole, NodeIPPool, Supply
+from eni_node_agent.cluster import supply as operator_supply
+from eni_node_agent.cluster.supply import SupplyFile
+from eni_node_agent.ledger.ledger import Ledger, cidrs_of
+from eni_node_agent.network.converge import NetworkState
+from eni_node_agent.sandbox.pool import Refusal, SandboxPool
+
+log = logging.getLogger(__name__)
+
+NO_SUPPLY: Final = "no supply has been seen yet: the operator has not described this node's pool"
+
+
+class Network(Protocol):
+    """What the flow needs of the host's network."""
+
+    async def ensure(self, supply: Supply) -> NetworkState:
+        """Brings the network to what the supply asks for and returns how far it got."""
+        ...
+
+
+class SupplyFlow:
+    """Holds the supply of the moment and how far the host is with it. Lives in one event loop."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pool: SandboxPool,
+        network: Network,
+        file: SupplyFile,
+        *,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        """Makes the flow; ``clock`` gives seconds since boot, ``changed`` is called after every change."""
+        self._ledger = ledger
+        self._pool = pool
+        self._network = network
+        self._file = file
+        self._clock = clock
+        self._changed = changed
+        self._supply: Supply | None = None
+        self._ensured: Supply | None = None
+        self._state = NetworkState()
+        self._conditions: list[Condition] = []
+        self._news = asyncio.Event()
+        self.is_saved = True
+        """False: the disk did not take the last supply. A restart might then serve from an older one, so nothing may
+        be confirmed as given back."""
+
+    def restore(self) -> None:
+        """Takes over the supply saved by a predecessor, if there is one."""
+        supply = self._file.load()
+        if supply is not None:
+            log.info("serving from the saved supply", extra={"enis": len(supply.enis)})
+            self._take(supply)
+
+    def take(self, pool: NodeIPPool) -> None:
+        """Takes over what the operator says."""
+        self._conditions = pool.status.conditions
+        supply = pool.status.supply
+        if supply is not None and supply != self._supply:
+            self._take(supply)
+            self.save()
+        self._changed()
+
+    def save(self) -> None:
+        """Puts the supply on disk; called again as long as ``is_saved`` is False."""
+        if self._supply is None:
+            return
+        try:
+            self._file.save(self._supply)
+        except OSError as error:
+            if self.is_saved:
+                log.error("supply cannot be saved, nothing is given back until it is", extra={"error": str(error)})  # noqa: TRY400
+            self.is_saved = False
+        else:
+            self.is_saved = True
+
+    def settle(self, state: NetworkState) -> None:
+        """Takes over how far the host's network is; also called when a late link has made an ENI ready."""
+        self._state = state
+        self._observe()
+
+    async def run(self) -> None:
+        """Has the host's network follow the supply, for ever."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            supply = self._supply
+            assert supply is not None
+            state = await self._network.ensure(supply)
+            self._ensured = supply
+            self.settle(state)
+
+    @property
+    def problem(self) -> str:
+        """Why the node cannot serve at all, in a sentence; empty: it can."""
+        if self._supply is None:
+            return NO_SUPPLY
+        primary = next((eni for eni in self._supply.enis if eni.role is EniRole.PRIMARY), None)
+        if primary is None:
+            return "supply names no primary ENI"
+        if primary.id not in self._state.ready:
+            found = (
+                "; ".join(self._state.problems) or f"no link has the MAC {primary.mac} of the primary ENI {primary.id}"
+            )
+            return f"host network is not ready: {found}"
+        return ""
+
+    @property
+    def is_able(self) -> bool:
+        """True when a pod would get an address: one is free, or nothing keeps the pool from growing."""
+        return not self.problem and (self._ledger.tally(self._clock()).free > 0 or self._refusal() is None)
+
+    def explain(self) -> Refusal:
+        """Returns why there is no address, in the operator's words where it has any."""
+        if self.problem:
+            return Refusal(Reason.GROWING, self.problem)
+        return self._refusal() or Refusal(Reason.GROWING, "the pool is growing, the operator has not finished yet")
+
+    def _refusal(self) -> Refusal | None:
+        return operator_supply.refusal(self._conditions)
+
+    def _take(self, supply: Supply) -> None:
+        self._supply = supply
+        self._observe()
+        self._news.set()
+
+    def _observe(self) -> None:
+        if self._supply is not None:
+            self._ledger.observe(self._supply, self._served(), self._clock())
+        self._pool.set_availability(self.problem)
+        self._pool.wake()
+        self._changed()
+
+    def _served(self) -> frozenset[str]:
+        """Returns the CIDRs whose rules and routes are in place: of the last supply the network was ensured for."""
+        if self._ensured is None:
+            return frozenset()
+        ready = (eni for eni in self._ensured.enis if eni.id in self._state.ready)
+        return frozenset(cidr for eni in ready for cidr in cidrs_of(eni))

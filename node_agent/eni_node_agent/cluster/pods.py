@@ -1,0 +1,74 @@
+"""Pods bound to this node that have no address yet: demand, known before the runtime asks.
+
+Decides which pods will want an address. Does not decide what the operator makes of it; ``usage`` reports the number.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final, NamedTuple
+
+from eni_cni_shim.plugin.addresspool import Sandbox
+from eni_node_agent.cluster.api import Api, Json, Selection
+from eni_node_agent.cluster.reflector import Reflector
+
+PODS_PATH: Final = "/api/v1/pods"
+_MIRROR: Final = "kubernetes.io/config.mirror"
+"""On a static pod's mirror: the uid by which kubelet and runtime know the pod itself."""
+
+
+class Pod(NamedTuple):
+    """What matters of a pod that needs an address."""
+
+    namespace: str
+    name: str
+    uid: str
+    address: str
+    """As its status has it; empty before it runs."""
+
+
+def follow_pods(api: Api, node: str, changed: Callable[[Mapping[str, Pod]], None]) -> Reflector[Pod]:
+    """Returns a reflector of the pods bound to a node that need an address from it."""
+    selection = Selection(PODS_PATH, f"spec.nodeName={node}", may_be_stale=True)
+    return Reflector(api, selection, keep=parse_pod, changed=changed)
+
+
+def parse_pod(document: Json) -> Pod | None:
+    """Returns a pod that needs an address of the pool: not on the host's network, not finished, not on its way out.
+
+    A pod that is being deleted before it had a sandbox never gets one; one that has a sandbox is counted there.
+    """
+    metadata, spec, status = document["metadata"], document.get("spec") or {}, document.get("status") or {}
+    if spec.get("hostNetwork") or metadata.get("deletionTimestamp"):
+        return None
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return None
+    uid = (metadata.get("annotations") or {}).get(_MIRROR) or metadata["uid"]
+    return Pod(metadata["namespace"], metadata["name"], uid, status.get("podIP") or "")
+
+
+def pending(
+    pods: Iterable[Pod], assigned: Iterable[Sandbox], waiting: Iterable[Sandbox], addresses: Collection[str]
+) -> int:
+    """Returns how many pods have no address yet.
+
+    Args:
+        pods: bound to this node and in need of an address.
+        assigned: sandboxes that have an address.
+        waiting: sandboxes that wait for one, also those whose pod the watch has not brought yet.
+        addresses: held on this node, also by sandboxes of which nothing else is known.
+    """
+    served_uids = {sandbox.pod_uid for sandbox in assigned if sandbox.pod_uid}
+    served_names = {(sandbox.pod_namespace, sandbox.pod_name) for sandbox in assigned if not sandbox.pod_uid}
+    lacking = {
+        (pod.namespace, pod.name)
+        for pod in pods
+        if pod.uid not in served_uids and (pod.namespace, pod.name) not in served_names and pod.address not in addresses
+    }
+    lacking.update(_name_of(sandbox) for sandbox in waiting)
+    return len(lacking)
+
+
+def _name_of(sandbox: Sandbox) -> tuple[str, str]:
+    """Returns the pod's name; a sandbox outside Kubernetes is its own."""
+    if sandbox.pod_name:
+        return sandbox.pod_namespace, sandbox.pod_name
+    return "", sandbox.key.container_id

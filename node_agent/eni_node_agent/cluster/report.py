@@ -1,0 +1,107 @@
+"""What the agent reports of itself: usage and its two conditions, from ledger, pods and the host's network.
+
+Decides what the numbers and sentences are; when they are written is ``usage``'s decision.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from eni_crds.conditions import ConditionType, Reason
+from eni_crds.nodeippool import Condition, ConditionStatus, Usage
+from eni_node_agent.cluster import pods as cluster_pods
+from eni_node_agent.cluster.flow import SupplyFlow
+from eni_node_agent.cluster.pods import Pod
+from eni_node_agent.cluster.usage import Report
+from eni_node_agent.ledger.ledger import Ledger
+from eni_node_agent.sandbox.pool import SandboxPool
+
+DRIFT_SECONDS: Final = 600.0
+"""How long a repair is reported; long enough that a person who looks after an incident still sees it."""
+_LONGEST_LIST: Final = 5
+"""Addresses named in a message; the rest is counted."""
+
+
+class Reporter:
+    """Makes the report of the moment."""
+
+    def __init__(
+        self, ledger: Ledger, pool: SandboxPool, flow: SupplyFlow, *, boot_id: str, clock: Callable[[], float]
+    ) -> None:
+        """Makes the reporter; ``clock`` gives seconds since boot."""
+        self._ledger = ledger
+        self._pool = pool
+        self._flow = flow
+        self._boot_id = boot_id
+        self._clock = clock
+        self._pods: Mapping[str, Pod] = {}
+        self._repairs: Counter[str] = Counter()
+        self._repaired_at = float("-inf")
+        self._stated: dict[ConditionType, Condition] = {}
+
+    def see_pods(self, pods: Mapping[str, Pod]) -> None:
+        """Takes over the pods bound to this node, by uid."""
+        self._pods = dict(pods)
+
+    def see_repair(self, kind: str) -> None:
+        """Takes over that something of the host's network was changed by others and repaired."""
+        if self._clock() - self._repaired_at > DRIFT_SECONDS:
+            self._repairs.clear()
+        self._repairs[kind] += 1
+        self._repaired_at = self._clock()
+
+    @property
+    def pending(self) -> int:
+        """Pods that have no address yet."""
+        holdings = self._ledger.holdings()
+        return cluster_pods.pending(
+            self._pods.values(),
+            [holding.sandbox for holding in holdings],
+            self._pool.waiting(),
+            {holding.address for holding in holdings},
+        )
+
+    def report(self) -> Report:
+        """Returns usage and conditions."""
+        tally = self._ledger.tally(self._clock())
+        usage = Usage(
+            assigned=tally.assigned,
+            cooling=tally.cooling,
+            free=tally.free,
+            pending=self.pending,
+            idle=list(tally.idle),
+            released=list(tally.released) if self._flow.is_saved else [],
+            boot_id=self._boot_id,
+        )
+        return Report(usage=usage, conditions=[self._connected(), self._drift()])
+
+    def _connected(self) -> Condition:
+        problem = self._flow.problem
+        if problem:
+            return self._state(ConditionType.AGENT_CONNECTED, ConditionStatus.FALSE, Reason.HOST_NOT_READY, problem)
+        message = "the agent has taken the supply over and serves pods"
+        return self._state(ConditionType.AGENT_CONNECTED, ConditionStatus.TRUE, Reason.AGENT_SERVING, message)
+
+    def _drift(self) -> Condition:
+        sentences = []
+        if self._clock() - self._repaired_at <= DRIFT_SECONDS:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self._repairs.items()))
+            sentences.append(f"something else changed the host's network; repaired: {kinds}")
+        lost = sorted(holding.address for holding in self._ledger.lost())
+        if lost:
+            named = ", ".join(lost[:_LONGEST_LIST]) + (" and more" if len(lost) > _LONGEST_LIST else "")
+            sentences.append(f"{len(lost)} pods hold addresses the supply does not name: {named}")
+        if sentences:
+            text = "; ".join(sentences)
+            return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.TRUE, Reason.NETWORK_REPAIRED, text)
+        text = "the host's network is as it should be"
+        return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.FALSE, Reason.NETWORK_IN_ORDER, text)
+
+    def _state(self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: str) -> Condition:
+        """Returns a condition; since when it has its status is kept, as the API conventions want it."""
+        before = self._stated.get(kind)
+        since = before.last_transition_time if before and before.status is status else datetime.now(UTC)
+        condition = Condition(type=kind, status=status, reason=reason, message=message, last_transition_time=since)
+        self._stated[kind] = condition
+        return condition

@@ -1,0 +1,229 @@
+"""Settings of the agent, read once from the environment. Pure: the caller brings the mapping.
+
+Names AWS gave to VPC CNI's knobs keep their meaning and leniency (an unreadable value falls to its default, as there);
+our own begin with ``ENI_`` and are strict. Policy of the pool is no setting: it comes with the supply.
+"""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from eni_crds.names import AGENT_SOCKET
+
+_T = TypeVar("_T")
+
+FALSE_WORDS: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+TRUE_WORDS: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+SNAT_PORTS: Final = ("prng", "hashrandom", "none")
+LARGEST_MARK: Final = 0xFFFFFFFF
+_FOREIGN: Final = frozenset({"ENI_AGENT_SOCKET"})
+"""``ENI_`` variables of the CNI executable, which may stand in a shared environment."""
+
+
+class SettingsError(Exception):
+    """The environment does not make sense; the message has one sentence for each problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a person may set about one agent."""
+
+    node_name: str
+    """MY_NODE_NAME. Name of the Node and so of its NodeIPPool."""
+    eni_mtu: int = 9001
+    """AWS_VPC_ENI_MTU. Bytes, 576..9001; 9001 is the most a VPC carries."""
+    pod_mtu: int = 9001
+    """POD_MTU. Bytes, 576..9001; the ENIs' MTU unless set."""
+    external_snat: bool = False
+    """AWS_VPC_K8S_CNI_EXTERNALSNAT. True: something else translates pods' addresses on the way to the world."""
+    snat_ports: str = "prng"
+    """AWS_VPC_K8S_CNI_RANDOMIZESNAT. prng, hashrandom or none."""
+    exclude_snat_cidrs: tuple[str, ...] = ()
+    """AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS. Destinations, separated by commas, that see the pod's own address."""
+    node_port_support: bool = True
+    """AWS_VPC_CNI_NODE_PORT_SUPPORT. True: replies of node ports leave by the primary ENI."""
+    connmark: int = 0x80
+    """AWS_VPC_K8S_CNI_CONNMARK. Mark of connections that leave by the primary ENI."""
+    cni_bin_dir: Path = Path("/host/opt/cni/bin")
+    """HOST_CNI_BIN_PATH. Where the runtime finds CNI executables, as this process sees it."""
+    cni_conf_dir: Path = Path("/host/etc/cni/net.d")
+    """HOST_CNI_CONFDIR_PATH. Where the runtime finds its conflist, as this process sees it."""
+    cluster_endpoint: str = ""
+    """CLUSTER_ENDPOINT. URL of the API server where the service address is of no use (no kube-proxy yet)."""
+    socket_path: Path = Path(AGENT_SOCKET)
+    """ENI_SOCKET_PATH. Unix socket for the CNI executable."""
+    run_dir: Path = Path("/run/eni-agent")
+    """ENI_RUN_DIR. Folder of the journal; must be empty after a reboot, so on a tmpfs."""
+    state_dir: Path = Path("/var/lib/eni-agent")
+    """ENI_STATE_DIR. Folder of the last supply; survives a reboot, because the ENIs do."""
+    hold_seconds: float = 20.0
+    """ENI_HOLD_SECONDS. How long an ADD waits for the pool to grow; the kubelet gives a sandbox 4 minutes in all."""
+    http_address: str = "127.0.0.1:61680"
+    """ENI_HTTP_ADDRESS. Host and port of /healthz, /readyz and /metrics; on loopback, as pods must not see it."""
+    log_level: str = "INFO"
+    """ENI_LOG_LEVEL. DEBUG, INFO, WARNING or ERROR."""
+
+    @property
+    def journal_path(self) -> Path:
+        """The ledger's journal."""
+        return self.run_dir / "ledger.db"
+
+    @property
+    def supply_path(self) -> Path:
+        """The last supply seen."""
+        return self.state_dir / "supply.json"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Returns the settings.
+
+        Raises:
+            SettingsError: with every problem of the environment, not just the first.
+        """
+        reader = _Reader(environ)
+        eni_mtu = reader.mtu("AWS_VPC_ENI_MTU", 9001)
+        values: dict[str, Any] = {
+            "node_name": reader.required("MY_NODE_NAME"),
+            "eni_mtu": eni_mtu,
+            "pod_mtu": reader.mtu("POD_MTU", eni_mtu),
+            "external_snat": reader.boolean("AWS_VPC_K8S_CNI_EXTERNALSNAT", default=False),
+            "snat_ports": reader.lenient("AWS_VPC_K8S_CNI_RANDOMIZESNAT", _snat_ports, "prng"),
+            "exclude_snat_cidrs": reader.cidrs("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"),
+            "node_port_support": reader.boolean("AWS_VPC_CNI_NODE_PORT_SUPPORT", default=True),
+            "connmark": reader.lenient("AWS_VPC_K8S_CNI_CONNMARK", _mark, 0x80),
+            "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
+            "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
+            "cluster_endpoint": reader.url("CLUSTER_ENDPOINT"),
+            "socket_path": reader.absolute_path("ENI_SOCKET_PATH", AGENT_SOCKET),
+            "run_dir": reader.absolute_path("ENI_RUN_DIR", "/run/eni-agent"),
+            "state_dir": reader.absolute_path("ENI_STATE_DIR", "/var/lib/eni-agent"),
+            "hold_seconds": reader.seconds("ENI_HOLD_SECONDS", 20.0),
+            "http_address": reader.host_port("ENI_HTTP_ADDRESS", "127.0.0.1:61680"),
+            "log_level": reader.choice("ENI_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+        }
+        reader.finish()
+        return cls(**values)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads variables one by one and gathers what is wrong with them."""
+
+    environ: Mapping[str, str]
+    problems: list[str] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+
+    def text(self, name: str, default: str) -> str:
+        self.known.add(name)
+        return self.environ.get(name) or default
+
+    def required(self, name: str) -> str:
+        value = self.text(name, "")
+        if not value:
+            self.problems.append(f"{name} is not set; the name of this node is needed")
+        return value
+
+    def lenient(self, name: str, parse: Callable[[str], _T], default: _T) -> _T:
+        """Reads one of AWS's variables: what cannot be read is the default, as VPC CNI has it."""
+        value = self.text(name, "")
+        try:
+            return parse(value) if value else default
+        except ValueError:
+            return default
+
+    def strict(self, name: str, parse: Callable[[str], _T], default: str, allowed: str) -> _T:
+        """Reads one of our variables: what cannot be read is a problem."""
+        value = self.text(name, default)
+        try:
+            return parse(value)
+        except ValueError:
+            self.problems.append(f'{name} is "{value}"; {allowed} is allowed')
+            return parse(default)
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        return self.lenient(name, _boolean, default)
+
+    def mtu(self, name: str, default: int) -> int:
+        return self.strict(name, _mtu, str(default), "a number of bytes from 576 to 9001")
+
+    def cidrs(self, name: str) -> tuple[str, ...]:
+        """Reads IPv4 CIDRs; unreadable and IPv6 ones are left out, bits beyond the mask are cut, as VPC CNI does."""
+        found = []
+        for part in filter(None, (part.strip() for part in self.text(name, "").split(","))):
+            try:
+                found.append(str(ipaddress.IPv4Network(part, strict=False)))
+            except ValueError:
+                continue
+        return tuple(found)
+
+    def url(self, name: str) -> str:
+        """Reads a URL; a bare host gets https, as EKS hands it out both ways."""
+        value = self.text(name, "").rstrip("/")
+        return value if not value or "://" in value else f"https://{value}"
+
+    def absolute_path(self, name: str, default: str) -> Path:
+        return self.strict(name, _absolute_path, default, "an absolute path")
+
+    def seconds(self, name: str, default: float) -> float:
+        return self.strict(name, _seconds, f"{default:g}", "a number of seconds from 0 to 120")
+
+    def host_port(self, name: str, default: str) -> str:
+        return self.strict(name, _host_port, default, "an address and a port as in 127.0.0.1:61680")
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        return self.strict(name, lambda value: allowed[allowed.index(value)], default, "one of " + ", ".join(allowed))
+
+    def finish(self) -> None:
+        ours = {name for name in self.environ if name.startswith("ENI_")}
+        unknown = sorted(ours - self.known - _FOREIGN)
+        self.problems.extend(f"{name} is not a setting of the agent" for name in unknown)
+        if self.problems:
+            raise SettingsError("; ".join(self.problems))
+
+
+def _boolean(value: str) -> bool:
+    """Reads a word as Go's strconv.ParseBool does, which VPC CNI uses."""
+    if value not in TRUE_WORDS | FALSE_WORDS:
+        raise ValueError(value)
+    return value in TRUE_WORDS
+
+
+def _snat_ports(value: str) -> str:
+    return SNAT_PORTS[SNAT_PORTS.index(value)]
+
+
+def _mark(value: str) -> int:
+    mark = int(value, base=0)
+    if not 0 < mark <= LARGEST_MARK:
+        raise ValueError(value)
+    return mark
+
+
+def _mtu(value: str) -> int:
+    mtu = int(value)
+    if not 576 <= mtu <= 9001:
+        raise ValueError(value)
+    return mtu
+
+
+def _absolute_path(value: str) -> Path:
+    path = Path(value)
+    if not path.is_absolute():
+        raise ValueError(value)
+    return path
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not 0 <= seconds <= 120:
+        raise ValueError(value)
+    return seconds
+
+
+def _host_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not 0 < int(port) < 65536:
+        raise ValueError(value)
+    return value

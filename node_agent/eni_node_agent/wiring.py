@@ -1,0 +1,240 @@
+"""Puts the agent together and runs its loops; everything it decides is the order of starting and ending.
+
+The socket opens first, on what journal, kernel and saved supply tell; the HTTP clients and servers are loaded after
+it, in a thread, because a pod that waits for its address is worth more than a metric.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import ModuleType
+from typing import Final
+
+from eni_cni_shim import protocol
+from eni_cni_shim.plugin.pod_network import PodNetwork
+from eni_cni_shim.plugin.verbs import Plugin
+from eni_node_agent.cluster import conflist
+from eni_node_agent.cluster.flow import SupplyFlow
+from eni_node_agent.cluster.pods import Pod, follow_pods
+from eni_node_agent.cluster.report import Reporter
+from eni_node_agent.cluster.supply import SupplyFile, follow_pool
+from eni_node_agent.cluster.usage import UsageWriter
+from eni_node_agent.ledger.journal import Journal
+from eni_node_agent.ledger.ledger import Ledger
+from eni_node_agent.metrics import Metrics
+from eni_node_agent.network.converge import NetworkState
+from eni_node_agent.network.desired import NetworkSettings, SnatPorts
+from eni_node_agent.network.repair import HostNetwork
+from eni_node_agent.rpc.server import Server
+from eni_node_agent.sandbox import gc
+from eni_node_agent.sandbox.pool import Refusal, SandboxPool
+from eni_node_agent.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 10.0
+"""Between sweeps for departed sandboxes, and looks at the conflist and the saved supply."""
+RESTART_SECONDS: Final = 1.0
+"""Pause before a loop that failed is started again."""
+
+
+class Agent:
+    """One agent: its parts, and what goes on between them."""
+
+    def __init__(self, settings: Settings, journal: Journal, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Puts the parts together; ``clock`` gives seconds since boot."""
+        self._settings = settings
+        self._clock = clock
+        self._writer: UsageWriter | None = None
+        self._conflist_stands = False
+        self._metrics = Metrics()
+        self._ledger = Ledger(journal)
+        self._network = HostNetwork(network_settings(settings), on_drift=self._see_drift, on_change=self._see_network)
+        self._pool = SandboxPool(
+            self._ledger,
+            hold_seconds=settings.hold_seconds,
+            clock=clock,
+            explain=self._explain,
+            pressed=self._poke,
+        )
+        self._flow = SupplyFlow(
+            self._ledger,
+            self._pool,
+            self._network,
+            SupplyFile(settings.supply_path),
+            clock=clock,
+            changed=self._see_supply,
+        )
+        self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
+        self._metrics.watch_pool(self._counts)
+        replay = journal.replay()
+        for holding in replay.holdings:
+            self._ledger.adopt(holding)
+        self._ledger.rest(replay.released)
+
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator[None]:
+        """Serves while the context lasts; pods' network and the conflist stay as they are afterwards."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._network.close)
+            adopted = gc.adopt_from_kernel(self._ledger, await self._network.pod_routes(), self._clock())
+            if adopted:
+                log.warning(
+                    "addresses adopted from the kernel", extra={"addresses": [item.address for item in adopted]}
+                )
+            self._flow.restore()
+            pod_network = PodNetwork()
+            stack.push_async_callback(pod_network.aclose)
+            plugin = _Measured(Plugin(self._pool, pod_network), self._metrics)
+            await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
+            log.info("serving the socket", extra={"path": str(self._settings.socket_path)})
+            for loop in (self._flow.run, self._network.run, self._tick, self._follow_cluster, self._serve_http):
+                await stack.enter_async_context(_running(loop))
+            yield
+
+    async def _follow_cluster(self) -> None:
+        """Supply and pods in, usage out."""
+        kube = await _load("eni_node_agent.cluster.kube")
+        api = kube.KubeApi.in_cluster(self._settings.cluster_endpoint)
+        node = self._settings.node_name
+        self._writer = UsageWriter(api, node, self._reporter.report, clock=self._clock)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(follow_pool(api, node, self._flow.take).run())
+                tasks.create_task(follow_pods(api, node, self._see_pods).run())
+                tasks.create_task(self._writer.run())
+        finally:
+            self._writer = None
+            await api.close()
+
+    async def _serve_http(self) -> None:
+        health = await _load("eni_node_agent.health")
+        async with health.serve(self._settings.http_address, self._problem, self._metrics.text):
+            await asyncio.Event().wait()
+
+    async def _tick(self) -> None:
+        """Now and then: what no event tells."""
+        while True:
+            await self._sweep()
+            if not self._flow.is_saved:
+                self._flow.save()
+            self._see_supply()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _sweep(self) -> None:
+        links = await self._network.host_links()
+        for key in gc.departed(self._ledger, links, self._clock()):
+            assignment = await self._pool.release(key)
+            if assignment is not None:
+                self._metrics.reclaimed.inc()
+                log.info(
+                    "address of a departed sandbox released", extra={"address": assignment.address, "sandbox": key}
+                )
+
+    def _see_pods(self, pods: Mapping[str, Pod]) -> None:
+        self._reporter.see_pods(pods)
+        self._poke()
+
+    def _see_drift(self, kind: str) -> None:
+        self._metrics.repairs.labels(kind).inc()
+        self._reporter.see_repair(kind)
+        self._poke()
+
+    def _see_network(self, state: NetworkState) -> None:
+        self._flow.settle(state)
+
+    def _see_supply(self) -> None:
+        """Lets the runtime know of the node once it can serve; never takes that back."""
+        if self._flow.is_able:
+            try:
+                settings = self._settings
+                if conflist.ensure(settings.cni_conf_dir, settings.cni_bin_dir, settings.pod_mtu):
+                    log.info("conflist written: the node can serve pods", extra={"path": str(settings.cni_conf_dir)})
+                self._conflist_stands = True
+            except OSError as error:
+                self._conflist_stands = False
+                log.error("conflist cannot be written", extra={"error": str(error)})  # noqa: TRY400
+        self._poke()
+
+    def _explain(self) -> Refusal:
+        return self._flow.explain()
+
+    def _poke(self) -> None:
+        if self._writer is not None:
+            self._writer.poke()
+
+    def _problem(self) -> str:
+        if self._flow.problem or self._conflist_stands:
+            return self._flow.problem
+        return f"no address can be had: {self._flow.explain().message}"
+
+    def _counts(self) -> dict[str, int]:
+        tally = self._ledger.tally(self._clock())
+        pending = self._reporter.pending
+        return {"assigned": tally.assigned, "cooling": tally.cooling, "free": tally.free, "pending": pending}
+
+
+class _Measured:
+    """Counts and times what the plugin answers."""
+
+    def __init__(self, plugin: Plugin, metrics: Metrics) -> None:
+        self._plugin = plugin
+        self._metrics = metrics
+
+    async def handle(self, request: protocol.Request, netns_fd: int | None) -> protocol.Reply:
+        began = time.perf_counter()
+        reply = await self._plugin.handle(request, netns_fd)
+        seconds = time.perf_counter() - began
+        verb = request.environ.get("CNI_COMMAND", "")
+        outcome = "error" if reply.exit_code else "success"
+        self._metrics.requests.labels(verb if verb in _VERBS else "other", outcome).observe(seconds)
+        if reply.exit_code:
+            extra = {
+                "verb": verb,
+                "container": request.environ.get("CNI_CONTAINERID", ""),
+                "reply": reply.stdout.decode(),
+            }
+            log.warning("request refused", extra=extra)
+        return reply
+
+
+_VERBS: Final = frozenset({"ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"})
+
+
+def network_settings(settings: Settings) -> NetworkSettings:
+    """Returns what the host's network needs of the settings."""
+    return NetworkSettings(
+        mtu=settings.eni_mtu,
+        external_snat=settings.external_snat,
+        snat_ports=SnatPorts(settings.snat_ports),
+        exclude_snat_cidrs=settings.exclude_snat_cidrs,
+        node_port_support=settings.node_port_support,
+        connmark=settings.connmark,
+    )
+
+
+async def _load(module: str) -> ModuleType:
+    return await asyncio.to_thread(importlib.import_module, module)
+
+
+@contextlib.asynccontextmanager
+async def _running(loop: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Keeps a loop running: one that fails is logged and started again, the others go on."""
+    task = asyncio.create_task(_supervise(loop), name=loop.__qualname__)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _supervise(loop: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("loop failed, it starts again", extra={"loop": loop.__qualname__})
+        await asyncio.sleep(RESTART_SECONDS)
