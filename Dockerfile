@@ -4,7 +4,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends libnftables1 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 
-# All that changes only with the requirements.
+# All that changes only with the requirements. Its /opt/eni goes into the image as it is.
 FROM base AS dependencies
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev python3-venv \
@@ -19,13 +19,15 @@ COPY crds /src/crds
 COPY operator /src/operator
 COPY node_agent /src/node_agent
 COPY cni_shim /src/cni_shim
-RUN mkdir -p /src/e2e \
- && gcc -Os -static -Wall -Wextra -o /opt/eni/bin/eni-cni /src/cni_shim/forwarder.c \
+# Into a tree of its own, so that a release changes one small layer and the dependencies' stays as it is.
+RUN mkdir -p /src/e2e /out/opt/eni/bin \
+ && gcc -Os -static -Wall -Wextra -o /out/opt/eni/bin/eni-cni /src/cni_shim/forwarder.c \
  && /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /src/dist /src \
- && /opt/eni/bin/pip install --no-cache-dir --no-deps /src/dist/*.whl \
- && /opt/eni/bin/python -m compileall -q /opt/eni/lib
+ && /opt/eni/bin/pip install --no-deps --no-compile --prefix /out/opt/eni /src/dist/*.whl \
+ && /opt/eni/bin/python -m compileall -q -s /out -p / /out/opt/eni/lib
 
 FROM base
-COPY --from=build /opt/eni /opt/eni
+COPY --from=dependencies /opt/eni /opt/eni
+COPY --from=build /out/ /
 ENV PATH=/opt/eni/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONUNBUFFERED=1
 CMD ["eni-agent", "run"]

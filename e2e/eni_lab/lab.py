@@ -25,7 +25,6 @@ from eni_lab.node.machine import Machine, load
 from eni_lab.processes import LAB_NAMESPACES, Parts, has_become, inside, only_child, reap, spawn
 from eni_lab.waiting import Report, wait_for
 
-
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -40,8 +39,6 @@ class Options:
     """Whether EC2 takes its time, as the real one does."""
     tied: bool = False
     """Whether it ends with the thread that brings it up, even when that is killed: for test runners."""
-    image_store: Path | None = None
-    """What the nodes' containerd has from the start (``kube.seed``)."""
 
 
 class Lab:

@@ -3,8 +3,10 @@
 The cache (binaries, images, image store) outlives laboratories; the state is one laboratory's and goes with it.
 """
 
+import fcntl
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,24 @@ class Layout:
         cache = home / ".cache" / "eni-lab"
         state = environ.get("ENI_LAB_STATE")
         return cls(cache, Path(state).absolute() if state else cache / "run" / "default")
+
+    @property
+    def images(self) -> Path:
+        """Image archives, in the cache."""
+        return self.cache / "images"
+
+    @property
+    def stores(self) -> Path:
+        """Containerd stores with the images in them, in the cache."""
+        return self.cache / "stores"
+
+    @contextmanager
+    def cache_lock(self) -> Iterator[None]:
+        """Held by who makes something in the cache; others wait, then find it made. Freed by the kernel if killed."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with (self.cache / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @property
     def cgroup(self) -> str:

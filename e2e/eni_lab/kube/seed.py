@@ -26,7 +26,9 @@ containerd -c "$1/containerd.toml" > "$1/log" 2>&1 &
 socket=$2
 shift 2
 until ctr -a "$socket" version > /dev/null 2>&1; do kill -0 $!; sleep 0.05; done
-for archive; do ctr -a "$socket" -n k8s.io images import "$archive" > /dev/null; done
+ctr="ctr -a $socket -n k8s.io images"
+for image in $($ctr list --quiet | grep -v ^localhost/base/); do $ctr tag "$image" "localhost/base/${image#*/}"; done
+for archive; do $ctr import "$archive"; done > /dev/null
 kill $!
 wait $!
 """
@@ -34,6 +36,9 @@ wait $!
 
 def build(store: Path, archives: Sequence[Path], base: Path | None = None) -> None:
     """Makes the store with the images of the archives, on top of what ``base`` has.
+
+    What is in ``base`` stays: its images carry a second name, so none loses its last reference when an archive brings
+    an image of the same name, and containerd collects nothing while it imports.
 
     Raises:
         LabError: containerd could not import; its words are in the message.

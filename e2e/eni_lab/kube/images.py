@@ -1,0 +1,108 @@
+"""The images of the laboratory's nodes, made without registry or container engine, cached by what they are made of.
+
+Two of one static program each (``pause``, ``lab-pod``), and the project's, from the repository's Dockerfile.
+They are kept as a containerd store that nodes share (``kube.seed``), in two steps: what changes with the requirements,
+and on top of a copy of that what changes with the sources.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from eni_lab.kube import oci, programs, seed
+from eni_lab.kube.builder import Builder
+from eni_lab.layout import Layout
+from eni_lab.node.config import PAUSE_IMAGE
+from eni_lab.waiting import Report
+
+REPOSITORY = Path(__file__).parents[3]
+PROJECT_IMAGE = "localhost/eni-operator:dev"
+POD_IMAGE = "localhost/lab-pod:1"
+_PROGRAMS = {"pause": PAUSE_IMAGE, "labpod": POD_IMAGE}
+_KEPT = 3  # stores: what another laboratory may still be starting from
+
+
+def digest_of(files: Iterable[Path], root: Path) -> str:
+    """Names the content of files, and where below ``root`` they are."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(root)}\0{file.stat().st_mode:o}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def build_inputs(repository: Path) -> list[Path]:
+    """The files that the project's image is made of: the Dockerfile, and all that it copies from the repository."""
+    dockerfile = repository / "Dockerfile"
+    files = [dockerfile, repository / ".dockerignore"]
+    for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.MULTILINE):
+        for source in line.split()[:-1]:
+            path = repository / source
+            files += [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return [file for file in files if file.exists() and "__pycache__" not in file.parts]
+
+
+def store(layout: Layout, report: Report) -> Path:
+    """A containerd store that has all images; made where the cache lacks it.
+
+    Raises:
+        LabError: a tool is missing or failed; its words are in the message.
+    """
+    with layout.cache_lock():
+        ours = [_program_archive(layout, program, name) for program, name in _PROGRAMS.items()]
+        kind = "-".join(archive.stem for archive in ours)
+        target = layout.stores / _name(digest_of(build_inputs(REPOSITORY), REPOSITORY), kind)
+        if not target.exists():
+            project = layout.images / "project.tar"
+            _build_project(layout, project, report)
+            report("importing it for the nodes")
+            base = layout.stores / ("base-" + _name(*_stable_layers(project), kind))
+            if not base.exists():
+                seed.build(base, [*ours, project])
+            seed.build(target, [project], base)
+            project.unlink()
+            _prune(layout.stores, [target, base])
+        target.touch()
+        return target
+
+
+def _name(*parts: str) -> str:
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+
+def _stable_layers(archive: Path) -> list[str]:
+    """All layers but the last, which holds the project's own files."""
+    with tarfile.open(archive) as opened:
+        manifest = opened.extractfile("manifest.json")
+        assert manifest is not None
+        layers: list[str] = json.load(manifest)[0]["Layers"]
+    return layers[:-1]
+
+
+def _program_archive(layout: Layout, program: str, name: str) -> Path:
+    executable = programs.ensure(program, layout.cache)
+    target = layout.images / f"{program}-{executable.parent.name}.tar"
+    if not target.exists():
+        layout.images.mkdir(parents=True, exist_ok=True)
+        oci.write_archive(target, name, oci.one_program(executable), {"Entrypoint": [f"/{program}"]})
+    return target
+
+
+def _build_project(layout: Layout, target: Path, report: Report) -> None:
+    builder = Builder(layout, report)
+    builder.ensure_base()
+    report(f"building {PROJECT_IMAGE} from the Dockerfile")
+    builder.build(PROJECT_IMAGE, REPOSITORY)
+    builder.save(PROJECT_IMAGE, target)
+
+
+def _prune(folder: Path, needed: list[Path]) -> None:
+    """Removes stores but the newest and those needed."""
+    newest_first = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first[_KEPT:]:
+        if path not in needed:
+            shutil.rmtree(path)
