@@ -1,0 +1,31 @@
+"""Who may do what: every caller everything, except what a rule denies. IAM policies are not evaluated."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from eni_lab.aws.engine.caller import Caller
+from eni_lab.aws.engine.errors import Ec2Error
+from eni_lab.aws.engine.model import OWNER_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Denies actions to callers, both as shell patterns."""
+
+    action: str
+    caller: str = "*"
+
+
+class Access:
+    """The denials in force."""
+
+    def __init__(self) -> None:
+        self.denials: list[Denial] = []
+
+    def check(self, action: str, caller: Caller) -> None:
+        """Raises UnauthorizedOperation (403) when a rule denies the call."""
+        if any(fnmatchcase(action, rule.action) and caller.matches(rule.caller) for rule in self.denials):
+            text = "You are not authorized to perform this operation. "
+            text += f"User: arn:aws:sts::{OWNER_ID}:assumed-role/{caller.name} "
+            text += f"is not authorized to perform: ec2:{action}"
+            raise Ec2Error("UnauthorizedOperation", text, 403)

@@ -1,0 +1,27 @@
+"""What the VPC fabric must show as a kernel link now, and whose traffic it may let through.
+
+Counterpart: ``eni_lab.fabric`` polls ``Engine.version`` and, when it changed, ``Engine.ports()``.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One ENI whose link exists now: attached and its link delay over, its detachment not complete.
+
+    ``addresses`` are the secondary IPv4 addresses without mask (the primary is ``primary_ip`` only), ``prefixes`` the
+    /28s as CIDR.
+    """
+
+    eni_id: str
+    mac: str
+    instance_id: str
+    device_index: int
+    network_card: int
+    vpc_id: str
+    subnet_id: str
+    subnet_cidr: str
+    primary_ip: str
+    addresses: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
