@@ -1,0 +1,95 @@
+"""Scripted faults: which calls fail, or are slow, or lose their reply, before or after they took effect.
+
+Pure: says what to do to a call. Counterpart: ``http`` does it, ``control`` lets a test or a person script it.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import count
+from typing import Literal
+
+from eni_lab.aws.engine.caller import Caller
+from eni_lab.aws.engine.errors import Ec2Error
+
+When = Literal["before", "after"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One rule. Without ``code`` and ``lose_reply`` it only makes calls slow."""
+
+    action: str = "*"
+    """Shell pattern of the actions it hits."""
+
+    caller: str = "*"
+    """Shell pattern of caller names or user agents."""
+
+    when: When = "before"
+    """Before the effect (nothing happened), or after it (it happened, the caller is told otherwise)."""
+
+    code: str = ""
+    """Error code to answer."""
+
+    message: str = "This fault was scripted."
+    """Error text to answer."""
+
+    status: int = 400
+    """HTTP status to answer."""
+
+    latency: float = 0.0
+    """Seconds to wait there."""
+
+    lose_reply: bool = False
+    """Close the connection instead of answering."""
+
+    count: int = 1
+    """How many calls it hits; 0 for all."""
+
+    skip: int = 0
+    """How many calls it lets through first."""
+
+    def __post_init__(self) -> None:
+        if self.when not in {"before", "after"}:
+            raise ValueError(f"when is {self.when!r}, allowed are before, after")
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"status is {self.status}, allowed are 400 to 599")
+        if min(self.latency, self.count, self.skip) < 0:
+            raise ValueError("latency, count and skip must not be negative")
+
+    def error(self) -> Ec2Error | None:
+        """Returns the error to answer, or None."""
+        return Ec2Error(self.code, self.message, self.status) if self.code else None
+
+
+class FaultPlan:
+    """The rules in force, by id."""
+
+    def __init__(self) -> None:
+        self.rules: dict[int, Fault] = {}
+        self._seen: dict[int, int] = {}
+        self._ids = count(1)
+
+    def add(self, fault: Fault) -> int:
+        """Puts a rule in force and returns its id."""
+        key = next(self._ids)
+        self.rules[key] = fault
+        self._seen[key] = 0
+        return key
+
+    def clear(self) -> None:
+        """Takes all rules out of force."""
+        self.rules.clear()
+        self._seen.clear()
+
+    def strike(self, when: When, action: str, caller: Caller) -> Fault | None:
+        """Returns the first rule that hits this call here, and counts the call against it."""
+        for key, fault in list(self.rules.items()):
+            if fault.when != when or not fnmatchcase(action, fault.action) or not caller.matches(fault.caller):
+                continue
+            self._seen[key] += 1
+            if self._seen[key] <= fault.skip:
+                continue
+            if fault.count and self._seen[key] >= fault.skip + fault.count:
+                del self.rules[key], self._seen[key]
+            return fault
+        return None
