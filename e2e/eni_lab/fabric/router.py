@@ -13,6 +13,7 @@ from pyroute2 import IPRoute
 from eni_lab.fabric import firewall, outside, routes
 from eni_lab.fabric.links import present, set_sysctls
 from eni_lab.fabric.namespaces import Holder, entered
+from eni_lab.kube.addresses import API_ADDRESS
 
 METADATA = "169.254.169.254"
 """Where an instance reads about itself (EC2 user guide, "Instance metadata")."""
@@ -30,13 +31,13 @@ def prepare() -> Holder:
     set_sysctls(ROUTER_SYSCTLS, "all")
     with IPRoute() as ipr:
         ipr.link("set", index=routes.LOOPBACK, state="up")
-        for address in (routes.CONTROL_PLANE, METADATA):
+        for address in (API_ADDRESS, METADATA):
             routes.ensure_local_address(ipr, address)
         routes.ensure_default_blackhole(ipr)
         for index in present(ipr).values():
             ipr.link("del", index=index)
         firewall.load(f"add table ip {firewall.TABLE}\ndelete table ip {firewall.TABLE}")
-        firewall.load(firewall.rules([routes.CONTROL_PLANE, METADATA]))
+        firewall.load(firewall.rules([API_ADDRESS, METADATA]))
         return _connect_outside(ipr)
 
 

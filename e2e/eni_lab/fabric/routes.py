@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from pyroute2.netlink.exceptions import NetlinkError
 
 from eni_lab.fabric.links import NEXT_HOP
+from eni_lab.kube.addresses import API_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyroute2 import IPRoute
 
-CONTROL_PLANE = "10.0.255.10"
-"""The router's own address: API server, EC2 and STS. In the VPC's range and outside every subnet."""
 LOOPBACK = 1
 MAIN_TABLE = 254
 PROTOCOL = 187
@@ -45,7 +44,7 @@ def ensure_routes(ipr: IPRoute, wanted: Mapping[str, str], indexes: Mapping[str,
                 oif=index,
                 flags=["onlink"],
                 proto=PROTOCOL,
-                prefsrc=CONTROL_PLANE,
+                prefsrc=API_ADDRESS,
             )
 
 

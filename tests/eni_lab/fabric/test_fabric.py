@@ -9,7 +9,7 @@ from eni_lab.aws.engine.ports import Port
 from eni_lab.fabric.desired import link_name
 from eni_lab.fabric.firewall import DROP_REASONS, Drop
 from eni_lab.fabric.outside import ADDRESS as OUTSIDE
-from eni_lab.fabric.routes import CONTROL_PLANE
+from eni_lab.kube.addresses import API_ADDRESS
 from eni_testing.hosts import Host
 from eni_testing.routed import RoutedLab
 
@@ -73,7 +73,7 @@ def test_nodes_reach_each_other_by_primary_address(lab: RoutedLab, node_a: Host,
 
 def test_control_plane_and_nodes_reach_each_other(lab: RoutedLab, node_a: Host) -> None:
     lab.apply([A0])
-    assert node_a.reaches(CONTROL_PLANE)
+    assert node_a.reaches(API_ADDRESS)
     assert lab.reaches(A0.primary_ip)
 
 
