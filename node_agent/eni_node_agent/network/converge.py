@@ -84,6 +84,7 @@ class Converger:
 
         Raises:
             OSError: the kernel would not say how things are.
+            ValueError: an address or a CIDR of the supply is none.
         """
         failures: dict[Item, str] = {}
         difference, changed = self._difference(supply), 0

@@ -8,7 +8,7 @@ Numbers are VPC CNI's where it has one, so that a node looks familiar; ``docs/da
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Interface, IPv4Network, collapse_addresses
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, collapse_addresses
 from typing import Final
 
 from eni_crds.nodeippool import EniRole, EniState, Supply, SupplyEni
@@ -145,6 +145,9 @@ def desired(supply: Supply, settings: NetworkSettings, ifnames: Mapping[str, str
         supply: ENIs that are detaching or that we do not manage contribute nothing.
         settings: a person's choices.
         ifnames: name of the link by MAC in lower case; an ENI whose link is not there yet contributes nothing.
+
+    Raises:
+        ValueError: an address or a CIDR of the supply or the settings is none.
     """
     present = [(eni, ifnames[eni.mac.lower()]) for eni in supply.enis if _serves(eni) and eni.mac.lower() in ifnames]
     items: dict[Item, str] = dict.fromkeys(_shared_items(settings), SHARED)
@@ -203,7 +206,7 @@ def _firewall(supply: Supply, primary: SupplyEni, ifname: str, settings: Network
     # Subnets are inside the VPC: naming them too keeps the VPC whole should its CIDRs not be known.
     subnets = [eni.subnet_cidr for eni in supply.enis]
     exempt = _disjoint([*supply.vpc_cidrs, *subnets, *settings.exclude_snat_cidrs])
-    snat = None if settings.external_snat else Snat(primary.primary_ip, settings.snat_ports, exempt)
+    snat = None if settings.external_snat else Snat(str(IPv4Address(primary.primary_ip)), settings.snat_ports, exempt)
     return Firewall(snat, settings.node_port_support, ifname, settings.veth_prefix, settings.connmark)
 
 

@@ -42,7 +42,7 @@ class Events:
         self._veth_prefix = veth_prefix
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.bind((0, _GROUPS))
-        self._socket.setblocking(False)  # noqa: FBT003  # the standard library's signature
+        self._socket.settimeout(0)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._read)
 

@@ -56,7 +56,7 @@ class HostNetwork:
     async def ensure(self, supply: Supply) -> NetworkState:
         """Brings the network to what the supply asks for and returns how far it got; ``run`` keeps it there.
 
-        Never raises for the kernel's sake: what went wrong is in ``problems``, and ``run`` tries again.
+        What goes wrong in the kernel or with the supply is not raised: it is in ``problems``, and ``run`` tries again.
         """
         self._supply = supply
         return await self._converge(supply)
@@ -94,8 +94,8 @@ class HostNetwork:
     async def _converge(self, supply: Supply) -> NetworkState:
         try:
             round_ = await self._in_thread(lambda converger: converger.converge(supply))
-        except (OSError, NftablesError) as error:
-            return self._settle(NetworkState(self.state.ready, (f"the host's network cannot be read: {error}",)))
+        except (OSError, NftablesError, ValueError) as error:
+            return self._settle(NetworkState(self.state.ready, (f"the host's network cannot be worked on: {error}",)))
         for name in round_.repairs:
             self.repairs[name] += 1
             self._on_drift(name)

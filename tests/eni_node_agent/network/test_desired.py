@@ -1,0 +1,130 @@
+"""What a supply asks of the host's network, as values."""
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eni_crds.nodeippool import EniRole, EniState, Supply
+from eni_node_agent.network.desired import (
+    SHARED,
+    Firewall,
+    HostState,
+    LinkSetting,
+    NetworkSettings,
+    Route,
+    Rule,
+    Snat,
+    SnatPorts,
+    desired,
+    table_of,
+)
+from eni_testing.nodes import PRIMARY, SECONDARY, supply_eni, supply_of
+
+IFNAMES = {PRIMARY.mac: "ens5", SECONDARY.mac: "ens6"}
+BOTH = supply_of(PRIMARY, SECONDARY)
+
+
+def state_of(supply: Supply = BOTH, settings: NetworkSettings | None = None) -> HostState:
+    return desired(supply, settings or NetworkSettings(), IFNAMES)
+
+
+def firewall_of(settings: NetworkSettings, supply: Supply = BOTH) -> Firewall:
+    (firewall,) = (item for item in state_of(supply, settings).items if isinstance(item, Firewall))
+    return firewall
+
+
+def snat_of(settings: NetworkSettings, supply: Supply = BOTH) -> Snat:
+    snat = firewall_of(settings, supply).snat
+    assert snat is not None
+    return snat
+
+
+def rules_of(state: HostState) -> set[Rule]:
+    return {item for item in state.items if isinstance(item, Rule)}
+
+
+@pytest.mark.parametrize(
+    ("card", "device", "table"),
+    [(0, 1, 2), (0, 14, 15), (1, 1, 10101), (2, 3, 10203)],
+)
+def test_table_has_the_number_vpc_cni_gives_it(card: int, device: int, table: int) -> None:
+    eni = supply_eni(SECONDARY).model_copy(update={"network_card": card, "device_index": device})
+    assert table_of(eni) == table
+
+
+def test_primary_uses_the_main_table() -> None:
+    assert table_of(supply_eni(PRIMARY)) == 254
+
+
+def test_primary_brings_no_source_rule_no_route_and_no_address() -> None:
+    state = state_of(supply_of(PRIMARY))
+    assert rules_of(state) == {Rule(512, 512), Rule(1024, 254, mark=0x80)}
+    assert not any(isinstance(item, Route) for item in state.items)
+
+
+def test_neighbouring_addresses_share_a_rule() -> None:
+    eni = supply_eni(SECONDARY).model_copy(update={"addresses": ["10.0.1.32", "10.0.1.33"], "prefixes": []})
+    assert Rule(1536, 2, "10.0.1.32/31") in rules_of(state_of(supply_of(PRIMARY, eni)))
+
+
+@given(st.sets(st.integers(0, 255), max_size=40), st.sets(st.integers(0, 15), max_size=4))
+def test_source_rules_cover_exactly_what_the_eni_has(hosts: set[int], prefixes: set[int]) -> None:
+    update = {
+        "addresses": [f"10.0.1.{host}" for host in hosts],
+        "prefixes": [f"10.0.3.{16 * prefix}/28" for prefix in prefixes],
+    }
+    state = state_of(supply_of(PRIMARY, supply_eni(SECONDARY).model_copy(update=update)))
+    covered = [rule.source for rule in rules_of(state) if rule.priority == 1536]
+    addresses = [str(address) for source in covered if source for address in IPv4Network(source)]
+    owned = {*update["addresses"], *(str(each) for prefix in update["prefixes"] for each in IPv4Network(prefix))}
+    assert sorted(addresses, key=IPv4Address) == sorted(owned, key=IPv4Address)
+
+
+@pytest.mark.parametrize("update", [{"state": EniState.DETACHING}, {"role": EniRole.UNMANAGED}], ids=str)
+def test_eni_that_does_not_serve_contributes_nothing(update: dict[str, object]) -> None:
+    eni = supply_eni(SECONDARY).model_copy(update=update)
+    assert state_of(supply_of(PRIMARY, eni)).items == state_of(supply_of(PRIMARY)).items
+
+
+@pytest.mark.parametrize("state", [EniState.ATTACHING, EniState.RELEASING])
+def test_eni_that_comes_or_still_carries_pods_is_set_up(state: EniState) -> None:
+    assert state_of(supply_of(PRIMARY, supply_eni(SECONDARY, state))) == state_of()
+
+
+def test_eni_without_a_link_yet_contributes_nothing() -> None:
+    state = desired(BOTH, NetworkSettings(), {PRIMARY.mac: "ens5"})
+    assert state.enis == {PRIMARY.eni_id}
+    assert set(state.items.values()) == {SHARED, PRIMARY.eni_id}
+
+
+def test_mac_in_capitals_finds_its_link() -> None:
+    eni = supply_eni(SECONDARY).model_copy(update={"mac": SECONDARY.mac.upper()})
+    assert LinkSetting("ens6", 9001) in state_of(supply_of(PRIMARY, eni)).items
+
+
+def test_no_eni_counts_while_the_primary_has_no_link() -> None:
+    state = desired(BOTH, NetworkSettings(), {SECONDARY.mac: "ens6"})
+    assert state.enis == frozenset()
+
+
+def test_vpc_and_excluded_networks_see_the_address_of_the_pod() -> None:
+    supply = supply_of(PRIMARY, SECONDARY, vpc_cidrs=("10.0.0.0/16", "100.64.0.0/16"))
+    snat = snat_of(NetworkSettings(exclude_snat_cidrs=("192.168.7.9/16", "100.64.8.0/24")), supply)
+    assert snat == Snat("10.0.1.10", SnatPorts.PRNG, ("10.0.0.0/16", "100.64.0.0/16", "192.168.0.0/16"))
+
+
+def test_subnets_count_as_vpc_while_its_networks_are_unknown() -> None:
+    assert snat_of(NetworkSettings(), supply_of(PRIMARY, SECONDARY, vpc_cidrs=())).exempt == ("10.0.1.0/24",)
+
+
+def test_external_snat_leaves_node_ports_marked() -> None:
+    settings = NetworkSettings(external_snat=True)
+    assert firewall_of(settings).snat is None
+    assert Rule(1024, 254, mark=0x80) in rules_of(state_of(BOTH, settings))
+
+
+def test_mark_rule_goes_when_neither_translation_nor_node_ports_are_ours() -> None:
+    settings = NetworkSettings(external_snat=True, node_port_support=False)
+    assert {rule.priority for rule in rules_of(state_of(BOTH, settings))} == {512, 1536, 32765}

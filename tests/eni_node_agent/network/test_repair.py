@@ -1,0 +1,181 @@
+"""What somebody undoes is put right in time and counted; what comes late is taken up when it comes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from eni_lab.fabric.namespaces import entered
+from eni_node_agent.network.converge import NetworkState
+from eni_node_agent.network.desired import NetworkSettings
+from eni_node_agent.network.repair import HostNetwork
+from eni_testing.eventually import eventually
+from eni_testing.nodes import PRIMARY, SECONDARY, Node, supply_of
+
+pytestmark = pytest.mark.netns
+
+BOTH = supply_of(PRIMARY, SECONDARY)
+READY = {PRIMARY.eni_id, SECONDARY.eni_id}
+
+
+@dataclass
+class Watched:
+    """A host network that is being looked after, and what it told."""
+
+    network: HostNetwork
+    drifts: list[str] = field(default_factory=list)
+    states: list[NetworkState] = field(default_factory=list)
+
+
+@pytest_asyncio.fixture
+async def watched(node: Node) -> AsyncIterator[Watched]:
+    drifts: list[str] = []
+    states: list[NetworkState] = []
+    with entered(node.path):  # threads and sockets made here belong to the node
+        network = HostNetwork(NetworkSettings(), check_seconds=0.5, on_drift=drifts.append, on_change=states.append)
+        task = asyncio.create_task(network.run())
+        yield Watched(network, drifts, states)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await network.close()
+
+
+def has_rule(node: Node) -> bool:
+    return "from 10.0.1.48/28 lookup 2" in node.run(["ip", "rule"]).stdout
+
+
+def has_default_route(node: Node) -> bool:
+    return "default via 10.0.1.1 dev eth1" in node.run(["ip", "route", "show", "table", "2"], check=False).stdout
+
+
+def has_gateway_route(node: Node) -> bool:
+    return "10.0.1.1 dev eth1" in node.run(["ip", "route", "show", "table", "2"], check=False).stdout
+
+
+def has_address(node: Node) -> bool:
+    return "10.0.1.20/24" in node.run(["ip", "address", "show", "dev", "eth1"]).stdout
+
+
+def has_table(node: Node) -> bool:
+    return "snat to 10.0.1.10" in node.run(["nft", "list", "ruleset"]).stdout
+
+
+def has_large_frames(node: Node) -> bool:
+    return "mtu 9001" in node.run(["ip", "link", "show", "dev", "eth1"]).stdout
+
+
+def forwards(node: Node) -> bool:
+    return node.run(["sysctl", "-n", "net.ipv4.ip_forward"]).stdout.strip() == "1"
+
+
+def has_no_stranger(node: Node) -> bool:
+    return "10.0.1.77" not in node.run(["ip", "address"]).stdout
+
+
+def subnet_is_left_to_the_primary(node: Node) -> bool:
+    return "dev eth1" not in node.run(["ip", "route"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "holds"),
+    [
+        ("ip rule delete from 10.0.1.48/28", "rule", has_rule),
+        ("ip rule delete priority 512", "rule", lambda node: "lookup 512" in node.run(["ip", "rule"]).stdout),
+        ("ip rule flush", "rule", has_rule),
+        ("ip route delete default table 2", "route", has_default_route),
+        ("ip route replace default via 10.0.1.1 dev eth0 table 2", "route", has_default_route),
+        ("ip route flush table 2", "route", has_gateway_route),
+        ("ip address flush dev eth1", "address", has_address),
+        ("ip address add 10.0.1.77/24 dev eth1", "address", has_no_stranger),
+        (
+            "ip address flush dev eth1 && ip address add 10.0.1.20/24 dev eth1",
+            "address",
+            subnet_is_left_to_the_primary,
+        ),
+        ("ip link set eth1 down", "link", has_default_route),
+        ("ip link set eth1 mtu 1500", "link", has_large_frames),
+        ("nft delete table ip eni-agent", "firewall", has_table),
+        ("nft flush ruleset", "firewall", has_table),
+        ("nft flush chain ip eni-agent translating", "firewall", has_table),
+        ("sysctl -qw net.ipv4.ip_forward=0", "sysctl", forwards),
+    ],
+)
+async def test_damage_is_repaired_and_counted(
+    watched: Watched, node: Node, damage: str, kind: str, holds: Callable[[Node], bool]
+) -> None:
+    await watched.network.ensure(BOTH)
+    node.run(["sh", "-c", damage])
+    await eventually(lambda: kind in watched.network.repairs, f"{damage} is counted as {kind}")
+    await eventually(lambda: holds(node), f"{damage} is undone")
+    assert kind in watched.drifts
+    assert watched.network.state == NetworkState(frozenset(READY))
+
+
+async def test_growth_is_no_repair(watched: Watched) -> None:
+    await watched.network.ensure(supply_of(PRIMARY))
+    await watched.network.ensure(BOTH)
+    await watched.network.ensure(supply_of(PRIMARY))
+    assert not watched.network.repairs
+
+
+async def test_link_that_comes_late_makes_its_eni_ready(watched: Watched, node: Node) -> None:
+    node.run(["ip", "link", "delete", "eth1"])
+    assert (await watched.network.ensure(BOTH)).ready == {PRIMARY.eni_id}
+    node.add_link("eth1", SECONDARY.mac)
+    await eventually(lambda: watched.network.state.ready == READY, "the ENI is ready")
+    assert [state.ready for state in watched.states] == [{PRIMARY.eni_id}, READY]
+    assert not watched.network.repairs
+
+
+async def test_link_that_goes_makes_its_eni_unready_until_it_is_back(watched: Watched, node: Node) -> None:
+    await watched.network.ensure(BOTH)
+    node.run(["ip", "link", "delete", "eth1"])
+    await eventually(lambda: watched.network.state.ready == {PRIMARY.eni_id}, "the ENI is not ready")
+    node.add_link("ens6", SECONDARY.mac)
+    await eventually(lambda: watched.network.state.ready == READY, "the ENI is ready under its new name")
+
+
+async def test_renamed_link_is_followed(watched: Watched, node: Node) -> None:
+    await watched.network.ensure(BOTH)
+    node.run(["ip", "link", "set", "eth1", "down"])
+    node.run(["ip", "link", "set", "eth1", "name", "ens6"])
+    await eventually(
+        lambda: "dev ens6" in node.run(["ip", "route", "show", "table", "2"], check=False).stdout, "ens6 has the table"
+    )
+
+
+async def test_pods_come_and_go_without_a_look_at_the_host(watched: Watched, node: Node) -> None:
+    await watched.network.ensure(BOTH)
+    with node.add_pod("10.0.1.21"):
+        assert await watched.network.pod_routes() == {"10.0.1.21": "eni00000015"}
+        assert {"eth0", "eth1", "eni00000015"} <= await watched.network.host_links()
+    assert not watched.network.repairs
+
+
+async def test_malformed_supply_is_a_problem_and_no_crash(watched: Watched) -> None:
+    await watched.network.ensure(BOTH)
+    broken = BOTH.enis[1].model_copy(update={"prefixes": ["10.0.1.300/28"]})
+    state = await watched.network.ensure(supply_of(PRIMARY, broken))
+    assert "10.0.1.300" in state.problems[0]
+    assert state.ready == READY
+    assert (await watched.network.ensure(BOTH)).problems == ()
+
+
+async def test_two_calls_at_once_end_with_the_later_supply(watched: Watched, node: Node) -> None:
+    await asyncio.gather(watched.network.ensure(BOTH), watched.network.ensure(supply_of(PRIMARY)))
+    assert not has_rule(node)
+    assert watched.network.state.ready == {PRIMARY.eni_id}
+
+
+async def test_missing_sysctl_folder_is_a_problem(node: Node, tmp_path: Path) -> None:
+    with entered(node.path):
+        network = HostNetwork(NetworkSettings(), proc_sys=tmp_path)
+        state = await network.ensure(BOTH)
+        await network.close()
+    assert state.ready == frozenset()
+    assert "net.ipv4.ip_forward must be 1" in " ".join(state.problems)

@@ -1,0 +1,80 @@
+"""Our table as text: nftables takes every combination of settings, and what is not asked for is not there."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from eni_node_agent.network import ruleset
+from eni_node_agent.network.desired import Firewall, Snat, SnatPorts
+from eni_node_agent.network.firewall import FirewallTable
+from eni_node_agent.network.libnftables import NftablesError
+from eni_testing.nodes import Node
+
+EXEMPT: tuple[tuple[str, ...], ...] = ((), ("10.0.0.0/16",), ("0.0.0.0/0",), ("10.0.0.0/16", "192.168.1.1/32"))
+SNATS = [None, *(Snat("10.0.1.10", ports, exempt) for ports, exempt in product(SnatPorts, EXEMPT))]
+COMBINATIONS = [
+    Firewall(snat, node_port=node_port, primary_ifname="eth0", veth_prefix="eni", mark=mark)
+    for snat, node_port, mark in product(SNATS, (True, False), (0x80, 0xFFFFFFFF))
+]
+USUAL = Firewall(
+    snat=Snat("10.0.1.10", SnatPorts.PRNG, ("10.0.0.0/16",)),
+    node_port=True,
+    primary_ifname="eth0",
+    veth_prefix="eni",
+    mark=0x80,
+)
+
+
+@pytest.fixture
+def table(node: Node) -> Iterator[FirewallTable]:
+    made = node.do(FirewallTable)
+    yield made
+    node.do(made.close)
+
+
+@pytest.mark.netns
+def test_nftables_takes_every_combination_and_shows_it_unchanged(node: Node, table: FirewallTable) -> None:
+    for firewall in COMBINATIONS:
+        node.do(table.replace, firewall)
+        assert node.do(table.current) == firewall
+
+
+@pytest.mark.netns
+def test_change_by_somebody_else_is_seen(node: Node, table: FirewallTable) -> None:
+    node.do(table.replace, USUAL)
+    node.run(["nft", "flush", "chain", "ip", "eni-agent", "translating"])
+    assert node.do(table.current) is None
+
+
+@pytest.mark.netns
+def test_refused_table_leaves_the_old_one_in_place(node: Node, table: FirewallTable) -> None:
+    node.do(table.replace, USUAL)
+    before = node.run(["nft", "list", "ruleset"]).stdout
+    with pytest.raises(NftablesError, match="syntax error"):
+        node.do(table.replace, replace(USUAL, veth_prefix='"'))
+    assert node.run(["nft", "list", "ruleset"]).stdout == before
+
+
+@pytest.mark.parametrize(
+    ("ports", "flag"), [(SnatPorts.PRNG, " fully-random"), (SnatPorts.HASHRANDOM, " random"), (SnatPorts.NONE, "\n")]
+)
+def test_source_ports_are_chosen_as_asked(ports: SnatPorts, flag: str) -> None:
+    text = ruleset.replacement(replace(USUAL, snat=Snat("10.0.1.10", ports, ())))
+    assert f"snat to 10.0.1.10{flag}" in text
+
+
+def test_without_translation_nothing_is_marked_for_the_primary() -> None:
+    text = ruleset.replacement(replace(USUAL, snat=None))
+    assert "snat" not in text
+    assert "ct state new" not in text
+
+
+def test_without_node_ports_arrivals_are_not_marked() -> None:
+    text = ruleset.replacement(replace(USUAL, node_port=False))
+    assert "arriving" not in text
+
+
+def test_with_neither_there_is_no_table() -> None:
+    assert ruleset.replacement(replace(USUAL, snat=None, node_port=False)) == ruleset.removal()
