@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import botocore.config
+import botocore.exceptions
 import botocore.session
 
 from eni_lab.errors import LabError
@@ -21,7 +22,6 @@ from eni_lab.waiting import wait_for
 
 REGION = "us-east-1"
 VPC_CIDR = "10.0.0.0/16"
-IMAGE = "ami-0123456789abcdef0"
 CLUSTER_TAG = {"Key": "kubernetes.io/cluster/eni-lab", "Value": "owned"}
 
 
@@ -49,8 +49,15 @@ class Cloud:
         self._client: Any = None
 
     def ec2(self, method: str, **arguments: object) -> Any:
-        """Calls EC2 by botocore's method name, such as ``describe_instances``; its reply."""
-        return self._network.call(lambda: getattr(self._ec2(), method)(**arguments))
+        """Calls EC2 by botocore's method name, such as ``describe_instances``; its reply.
+
+        Raises:
+            LabError: EC2 refused, or nobody answers.
+        """
+        try:
+            return self._network.call(lambda: getattr(self._ec2(), method)(**arguments))
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            raise LabError(str(error)) from error
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         """Calls a control endpoint, such as ``GET /_lab/calls``; its reply.
@@ -99,7 +106,7 @@ class Cloud:
         limits = self._limits(instance_type)
         reply = self.ec2(
             "run_instances",
-            ImageId=IMAGE,
+            ImageId=self.ec2("describe_images")["Images"][0]["ImageId"],
             InstanceType=instance_type,
             MinCount=1,
             MaxCount=1,
@@ -130,10 +137,7 @@ class Cloud:
         self.control("DELETE", f"/_lab/nodes/{instance.instance_id}")
 
     def _limits(self, instance_type: str) -> Any:
-        try:
-            reply = self.ec2("describe_instance_types", InstanceTypes=[instance_type])
-        except Exception as error:  # botocore makes its error classes at run time, all below Exception
-            raise LabError(f"instance type {instance_type!r}: {error}") from error
+        reply = self.ec2("describe_instance_types", InstanceTypes=[instance_type])
         return reply["InstanceTypes"][0]["NetworkInfo"]
 
     def _ec2(self) -> Any:

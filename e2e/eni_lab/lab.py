@@ -16,7 +16,7 @@ from pathlib import Path
 from eni_lab.cgroups import Cgroup
 from eni_lab.cloud_client import ZONES, Cloud, Zone
 from eni_lab.errors import LabError
-from eni_lab.kube import binaries, programs
+from eni_lab.kube import binaries, images, programs, seed
 from eni_lab.kube.certificates import create_authority
 from eni_lab.kube.control_plane import GROUP, ControlPlane
 from eni_lab.layout import Layout
@@ -25,6 +25,7 @@ from eni_lab.node.machine import Machine, load
 from eni_lab.processes import LAB_NAMESPACES, Parts, has_become, inside, only_child, reap, spawn
 from eni_lab.waiting import Report, wait_for
 
+MANIFESTS = images.REPOSITORY / "e2e" / "deploy"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -84,8 +85,10 @@ class Lab:
         if self.parts.pid("lab") is not None:
             raise LabError(f"a laboratory is up in {self.layout.state} already; `eni-lab down` ends it")
         self._clear()
-        _ = self._binaries  # before anything runs: the first time it takes minutes
+        _ = self._binaries  # before anything runs: the first time both take minutes
+        store = images.store(self.layout, self._report)
         self.layout.state.mkdir(parents=True, mode=0o700)
+        seed.share(store, self.layout.image_store)
         create_authority(self.layout)
         self._create_namespaces(tied=options.tied)
         self._start_cloud(service_times=options.service_times)
@@ -97,14 +100,20 @@ class Lab:
         self.wait_until("api server ready", "get", "--raw=/readyz")
         control_plane.start_controllers()
         for index in range(options.nodes):
-            zone = ZONES[index % len(ZONES)]
-            self.add_node(options.instance_type, zone, image_store=options.image_store)
+            self.add_node(options.instance_type, ZONES[index % len(ZONES)])
         self.wait_until("service accounts ready", "get", "serviceaccount", "default")
 
     def down(self) -> None:
         """Ends every process and removes every trace. Nothing to do is fine."""
         self._clear()
         self._report("nothing is left")
+
+    def deploy(self, manifests: Path = MANIFESTS, seconds: float = 120) -> None:
+        """Applies the product's manifests and what this cluster has of its own; waits until nodes are Ready."""
+        self.kubectl("apply", "--kustomize", str(manifests))
+        self._report(f"applied {manifests.relative_to(images.REPOSITORY)}")
+        self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", f"--timeout={seconds:g}s")
+        self._report("all nodes Ready")
 
     def kubectl(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
         """Runs kubectl as the cluster's administrator; what it printed.
@@ -149,9 +158,7 @@ class Lab:
             raise LabError(f"no node is called {name!r}; there are {', '.join(known)}")
         return known[name]
 
-    def add_node(
-        self, instance_type: str, zone: Zone, name: str | None = None, image_store: Path | None = None
-    ) -> Machine:
+    def add_node(self, instance_type: str, zone: Zone, name: str | None = None) -> Machine:
         """Runs an instance and makes it a node; returns when the API server has it."""
         taken = {machine.name for machine in self.nodes()}
         chosen = name or _free_name(zone, taken)
@@ -159,7 +166,7 @@ class Lab:
             raise LabError(f"a node is called {chosen!r} already")
         instance = self.cloud.run_instance(chosen, instance_type, zone)
         machine = Machine(self.layout, self.parts, self._cgroup, instance)
-        machine.install(image_store)
+        machine.install()
         self.switch_on(machine)
         return machine
 

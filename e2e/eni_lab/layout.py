@@ -61,6 +61,11 @@ class Layout:
         return self.state / "nodes"
 
     @property
+    def image_store(self) -> Path:
+        """The containerd store that every node starts with (``kube.seed``): nodes added later have the same images."""
+        return self.state / "images"
+
+    @property
     def logs(self) -> Path:
         """One file a part."""
         return self.state / "logs"

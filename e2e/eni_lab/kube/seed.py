@@ -12,7 +12,7 @@ from eni_lab.errors import LabError
 
 _CONFIG = """\
 version = 2
-root = "{store}/root"
+root = "{store}"
 state = "{work}"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
@@ -43,27 +43,25 @@ def build(store: Path, archives: Sequence[Path], base: Path | None = None) -> No
     Raises:
         LabError: containerd could not import; its words are in the message.
     """
-    unfinished = store.with_suffix(".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    work = store.with_suffix(".work")
+    unfinished = work / "root"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     if base:
-        share(base, unfinished / "root")
-    work = unfinished / "state"
-    (unfinished / "containerd.toml").write_text(_CONFIG.format(store=unfinished, work=work))
+        share(base, unfinished)
+    (work / "containerd.toml").write_text(_CONFIG.format(store=unfinished, work=work))
     own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    arguments = ("sh", str(unfinished), f"{work}/s", *map(str, archives))
+    arguments = ("sh", str(work), f"{work}/s", *map(str, archives))
     done = subprocess.run([*own, "sh", "-c", _IMPORT, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LabError(f"images could not be imported into {unfinished}: {done.stderr.strip() or 'see log there'}")
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(store, ignore_errors=True)
+        raise LabError(f"images could not be imported, see {work}/log: {done.stderr.strip()}")
     unfinished.rename(store)
+    shutil.rmtree(work)
 
 
-def share(store: Path, target: Path) -> None:
+def share(source: Path, target: Path) -> None:
     """Gives a store's content to another: hard links on one file system, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    source = store / "root"
     same = source.stat().st_dev == target.parent.stat().st_dev
     subprocess.run(["cp", "-al" if same else "-a", source, target], check=True)
     for database in target.glob("*/meta*.db"):

@@ -64,13 +64,12 @@ class Machine:
             raise LabError(f"node {self.name} is switched off")
         return inside(self.pid, NODE_NAMESPACES, *command)
 
-    def install(self, image_store: Path | None) -> None:
-        """Makes its disk, credentials and configuration; ``image_store`` is shared, not copied."""
+    def install(self) -> None:
+        """Makes its disk, with the laboratory's images, its credentials and its configuration."""
         (self._disk / "opt/cni/bin").mkdir(parents=True)
         for plugin in PLUGINS:
             shutil.copy(MACHINES_PLUGINS / plugin, self._disk / "opt/cni/bin")
-        if image_store:
-            seed.share(image_store, self._disk / "var/lib/containerd")
+        seed.share(self._layout.image_store, self._disk / "var/lib/containerd")
         issue(self._layout, node_identity(self.name, self.instance.address))
         (self._folder / "containerd.toml").write_text(config.CONTAINERD)
         (self._folder / "kubelet.json").write_text(json.dumps(config.kubelet(self.instance, self._layout.pki)))

@@ -145,9 +145,9 @@ static int fetch(int milliseconds, int count, char **hosts) {
     for (int i = 0; i < count; i++) {
         if (calls[i].fd >= 0) finish(&calls[i], "no answer in time");
         const char *body = strstr(calls[i].reply, "\r\n\r\n");
+        const char *text = calls[i].failure ? calls[i].failure : body ? body + 4 : "is not HTTP";
         failed += calls[i].failure != 0;
-        printf("%s %s", calls[i].host, calls[i].failure ? calls[i].failure : body ? body + 4 : "is not HTTP\n");
-        if (calls[i].failure) putchar('\n');
+        printf("%s %.*s\n", calls[i].host, (int)strcspn(text, "\r\n"), text);
     }
     printf("%d of %d failed\n", failed, count);
     return failed > 0;
@@ -159,7 +159,7 @@ static void quit(int number) {
 }
 
 int main(int argc, char **argv) {
-    signal(SIGTERM, quit); /* as the first process of a pod it has no default action */
+    signal(SIGTERM, quit); /* a pod's first process ends at none by default */
     signal(SIGPIPE, SIG_IGN);
     if (argc >= 2 && !strcmp(argv[1], "serve")) return serve(argc > 2 ? atoi(argv[2]) : 8080);
     if (argc >= 3 && !strcmp(argv[1], "fetch")) return fetch(atoi(argv[2]), argc - 3, argv + 3);
