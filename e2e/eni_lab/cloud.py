@@ -41,6 +41,17 @@ logger = logging.getLogger(__name__)
 requests_logger = logging.getLogger("eni_lab.requests")
 
 
+class KeyValueFormatter(logging.Formatter):
+    """Writes what a record carries in ``extra`` behind its message, as ``key=value``."""
+
+    _own = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging calls it by this name
+        """The line, such as ``… link created eni=eni-0123456789abcdef0``."""
+        extra = (f" {key}={value}" for key, value in record.__dict__.items() if key not in self._own)
+        return super().formatMessage(record) + "".join(extra)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serves until told to stop; returns the exit status."""
     options = _parser().parse_args(arguments)
@@ -63,15 +74,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _configure_logging(state: Path | None) -> None:
     """Our own lines go to stderr, requests to a file of their own or nowhere."""
-    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=form)
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(KeyValueFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_stderr])
     requests_logger.propagate = False
     if state is None:
         requests_logger.addHandler(logging.NullHandler())
         return
     (state / "logs").mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(state / "logs" / "requests.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     requests_logger.addHandler(handler)
 
 

@@ -1,6 +1,7 @@
 """The laboratory's AWS as the process it runs as: EC2, metadata, control and fabric together."""
 
 import json
+import logging
 import subprocess
 import sys
 import urllib.request
@@ -12,6 +13,7 @@ import botocore.config
 import botocore.session
 import pytest
 
+from eni_lab.cloud import KeyValueFormatter
 from eni_testing.hosts import Host
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(60)]
@@ -81,6 +83,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
         for process in started:
             process.kill()
             process.communicate()
+
+
+def test_log_lines_carry_what_they_are_about() -> None:
+    record = logging.makeLogRecord({"msg": "link created", "name": "fabric", "levelname": "INFO", "eni": "eni-1"})
+    assert KeyValueFormatter("%(levelname)s %(message)s").format(record) == "INFO link created eni=eni-1"
 
 
 def test_registered_instance_gets_network_and_its_own_metadata(start: Callable[..., Cloud]) -> None:
