@@ -1,0 +1,116 @@
+"""A laboratory with one node and the product on it, for measurements of the pool: what it holds, what EC2 was asked.
+
+Pods are namespaces that get their network by the CNI plugin executed as a runtime does (``node_runtime``); the
+control plane, EC2's service times, operator and agent are as in ``make demo``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eni_lab.demo import observed
+from eni_lab.lab import Lab, Options
+from eni_lab.layout import Layout
+from eni_lab.waiting import wait_for
+
+DRIVER = Path(__file__).parent / "node_runtime.py"
+ADMINISTRATOR = "eni-lab"
+
+
+class Node:
+    """The node under measurement and the runtime that runs on it."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self.lab = lab
+        self.name = name
+        self.reports: list[dict[str, Any]] = []
+        self._instance = lab.node(name).instance.instance_id
+        command = lab.node(name).command("/usr/bin/python3", "-u", DRIVER)
+        self._runtime = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._runtime.stdout is not None
+        self.reports.extend(json.loads(line) for line in self._runtime.stdout)
+
+    def command(self, verb: str, name: str) -> None:
+        """Begins an ADD or DEL; its report comes later."""
+        assert self._runtime.stdin is not None
+        self._runtime.stdin.write(f"{verb} {name}\n")
+        self._runtime.stdin.flush()
+
+    def of(self, verb: str) -> list[dict[str, Any]]:
+        """Reports of one verb so far."""
+        return [report for report in list(self.reports) if report["verb"] == verb]
+
+    def pool(self) -> observed.Pool:
+        """The node's pool."""
+        return observed.pool(self.lab, self.name)
+
+    def settle(self, seconds: float = 60) -> None:
+        """Waits until the pool holds what it wants."""
+        wait_for("the pool is settled", self._is_settled, seconds=seconds, interval=0.2)
+
+    def _is_settled(self) -> bool:
+        pool = self.pool()
+        return pool.is_settled and pool.addresses == pool.wanted and pool.reason() == "PoolReady"
+
+    def held(self) -> int:
+        """Pod addresses on the node in EC2: secondary addresses, and 16 for each prefix."""
+        enis = self.lab.cloud.control("GET", "/_lab/state")["enis"]
+        mine = [eni for eni in enis if (eni.get("attachment") or {}).get("instance_id") == self._instance]
+        return sum(len(eni["addresses"]) + 16 * len(eni["prefixes"]) for eni in mine)
+
+    def calls(self) -> dict[str, int]:
+        """EC2 calls by kind since the last reset, the laboratory's own left out."""
+        return product_calls(self.lab)
+
+    def reset_calls(self) -> None:
+        """Starts counting anew."""
+        self.lab.cloud.control("DELETE", "/_lab/calls")
+
+    def close(self) -> None:
+        """Ends the runtime."""
+        assert self._runtime.stdin is not None
+        self._runtime.stdin.close()
+        self._runtime.wait(30)
+
+
+def product_calls(lab: Lab) -> dict[str, int]:
+    """EC2 calls by kind, the laboratory's own left out."""
+    by_caller = lab.cloud.control("GET", "/_lab/calls")["byCaller"]
+    return dict(sum((Counter(calls) for caller, calls in by_caller.items() if caller != ADMINISTRATOR), Counter()))
+
+
+@contextmanager
+def node(instance_type: str, environ: dict[str, str] | None = None) -> Iterator[Node]:
+    """A node of that type, Ready and settled; ``environ`` is given to the operator."""
+
+    def report(text: str) -> None:
+        print(f"  {text}", file=sys.stderr, flush=True)
+
+    lab = Lab(Layout.from_env(os.environ, Path.home()), os.environ, report)
+    try:
+        lab.up(Options(nodes=1, instance_type=instance_type, tied=True))
+        lab.deploy()
+        _set_environ(lab, environ or {})
+        measured = Node(lab, lab.nodes()[0].name)
+        measured.settle()
+        yield measured
+        measured.close()
+    finally:
+        lab.down()
+
+
+def _set_environ(lab: Lab, environ: dict[str, str]) -> None:
+    if environ:
+        values = [f"{name}={value}" for name, value in environ.items()]
+        lab.kubectl("set", "env", "daemonset/eni-operator", "-n", "kube-system", *values)
+        lab.kubectl("rollout", "status", "daemonset/eni-operator", "-n", "kube-system", "--timeout=60s")

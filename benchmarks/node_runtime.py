@@ -1,0 +1,79 @@
+"""Plays the container runtime on one node: executes the CNI plugin for namespaces of its own, as commanded on stdin.
+
+Runs inside the node (``cluster.Node`` starts it). A line ``ADD NAME`` or ``DEL NAME`` begins at once, many side by
+side; each ends with a JSON line: what, how often it failed, how long it took from the first attempt. A failed ADD is
+tried again after a second, as the figures of Amazon's VPC CNI were taken.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+CONFLIST = Path("/etc/cni/net.d/10-eni.conflist")
+PLUGINS = Path("/opt/cni/bin")
+RETRY_SECONDS = 1.0
+_output = threading.Lock()
+
+
+def configuration() -> tuple[str, bytes]:
+    """Returns the first plugin of the node's conflist and what it is given on standard input."""
+    conflist = json.loads(CONFLIST.read_text())
+    plugin = conflist["plugins"][0]
+    given = {**plugin, "cniVersion": conflist["cniVersion"], "name": conflist["name"]}
+    return str(PLUGINS / plugin["type"]), json.dumps(given).encode()
+
+
+def execute(verb: str, name: str) -> subprocess.CompletedProcess[bytes]:
+    """Executes the plugin once, as a runtime does."""
+    plugin, given = configuration()
+    environ = {
+        "CNI_COMMAND": verb,
+        "CNI_CONTAINERID": name,
+        "CNI_NETNS": f"/run/netns/{name}",
+        "CNI_IFNAME": "eth0",
+        "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME={name};K8S_POD_UID={name}",
+        "CNI_PATH": str(PLUGINS),
+    }
+    return subprocess.run([plugin], input=given, env=environ, capture_output=True, check=False)
+
+
+def add(name: str) -> dict[str, object]:
+    """Makes a namespace and gives it a network, however often it takes."""
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    began, failures = time.monotonic(), 0
+    while (done := execute("ADD", name)).returncode:
+        failures += 1
+        last_error = done.stdout.decode()
+        print(last_error, file=sys.stderr, flush=True)
+        time.sleep(RETRY_SECONDS)
+    return {"verb": "ADD", "name": name, "failures": failures, "seconds": time.monotonic() - began}
+
+
+def delete(name: str) -> dict[str, object]:
+    """Takes the network away, then the namespace."""
+    began = time.monotonic()
+    failures = int(execute("DEL", name).returncode != 0)
+    seconds = time.monotonic() - began
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+    return {"verb": "DEL", "name": name, "failures": failures, "seconds": seconds}
+
+
+def perform(verb: str, name: str) -> None:
+    """Performs one command and reports it."""
+    report = (add if verb == "ADD" else delete)(name)
+    with _output:
+        print(json.dumps(report), flush=True)
+
+
+def main() -> None:
+    """Reads commands until the end of input."""
+    for line in sys.stdin:
+        verb, name = line.split()
+        threading.Thread(target=perform, args=(verb, name)).start()
+
+
+if __name__ == "__main__":
+    main()
