@@ -1,0 +1,44 @@
+"""/healthz, /readyz and /metrics over HTTP. Answers from memory, asks nobody."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+Check = Callable[[], str]
+"""Returns why not, or nothing when all is well."""
+
+
+def application(*, alive: Check, ready: Check, registry: CollectorRegistry) -> web.Application:
+    """Returns the HTTP application."""
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/healthz", _probe(alive))
+    app.router.add_get("/readyz", _probe(ready))
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+def _probe(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        why_not = check()
+        return web.Response(text=f"{why_not or 'ok'}\n", status=503 if why_not else 200)
+
+    return answer
+
+
+@asynccontextmanager
+async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
+    """Serves while the context lasts; OSError when the address cannot be had."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield
+    finally:
+        await runner.cleanup()
