@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,6 @@ from eni_lab.layout import Layout
 from eni_lab.waiting import wait_for
 
 DRIVER = Path(__file__).parent / "node_runtime.py"
-ADMINISTRATOR = "eni-lab"
 
 
 class Node:
@@ -70,7 +68,7 @@ class Node:
 
     def calls(self) -> dict[str, int]:
         """EC2 calls by kind since the last reset, the laboratory's own left out."""
-        return product_calls(self.lab)
+        return dict(observed.ec2_calls(self.lab))
 
     def reset_calls(self) -> None:
         """Starts counting anew."""
@@ -81,12 +79,6 @@ class Node:
         assert self._runtime.stdin is not None
         self._runtime.stdin.close()
         self._runtime.wait(30)
-
-
-def product_calls(lab: Lab) -> dict[str, int]:
-    """EC2 calls by kind, the laboratory's own left out."""
-    by_caller = lab.cloud.control("GET", "/_lab/calls")["byCaller"]
-    return dict(sum((Counter(calls) for caller, calls in by_caller.items() if caller != ADMINISTRATOR), Counter()))
 
 
 @contextmanager

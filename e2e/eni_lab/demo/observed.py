@@ -5,9 +5,11 @@ Reads only. Counterpart: ``workload`` changes the cluster, ``story`` waits for w
 
 import ipaddress
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from eni_lab.cloud_client import ADMINISTRATOR
 from eni_lab.lab import Lab
 
 
@@ -130,3 +132,9 @@ def _networks(lab: Lab, instance_id: str) -> list[ipaddress.IPv4Network]:
 def unattached(lab: Lab) -> list[str]:
     """ENIs that belong to no instance: leaked, once everything has settled."""
     return [eni["NetworkInterfaceId"] for eni in interfaces(lab) if not eni.get("Attachment")]
+
+
+def ec2_calls(lab: Lab) -> Counter[str]:
+    """The EC2 calls of the product since the last reset, by kind; the laboratory's own are left out."""
+    by_caller = lab.cloud.control("GET", "/_lab/calls")["byCaller"]
+    return sum((Counter(calls) for caller, calls in by_caller.items() if caller != ADMINISTRATOR), Counter())
