@@ -3,8 +3,6 @@
 from benchmarks import cluster
 from benchmarks.figures import quantile
 
-from eni_lab.waiting import wait_for
-
 PODS = 50
 CASES = {
     "c5.xlarge secondary": ("c5.xlarge", {}),
@@ -23,10 +21,7 @@ def measure(case: str) -> dict[str, object]:
     with cluster.node(instance_type, environ) as node:
         before = node.held()
         node.reset_calls()
-        for index in range(PODS):
-            node.command("ADD", f"burst{index}")
-        wait_for("every pod has its network", lambda: len(node.of("ADD")) == PODS, seconds=120)
-        reports = node.of("ADD")
+        reports = node.runtime.finish("ADD", [f"burst{index}" for index in range(PODS)], seconds=120)
         calls = node.calls()
         waits = [report["seconds"] for report in reports]
         return {

@@ -20,7 +20,7 @@ def run() -> dict[str, object]:
     with cluster.node("c5.xlarge") as node:
         node.reset_calls()
         idle = _play(node)
-        adds = node.of("ADD")
+        adds = node.runtime.reports("ADD")
         waits = [report["seconds"] for report in adds]
         calls = node.calls()
         return {
@@ -45,15 +45,15 @@ def _play(node: cluster.Node) -> list[int]:
         if steps and second >= steps[0][0]:
             _, count = steps.popleft()
             while len(alive) > count:
-                node.command("DEL", alive.popleft())
+                node.runtime.begin("DEL", alive.popleft())
             while len(alive) < count:
                 started += 1
                 alive.append(f"churn{started}")
-                node.command("ADD", alive[-1])
+                node.runtime.begin("ADD", alive[-1])
         idle.append(node.held() - _running(node))
         time.sleep(max(0.0, began + second + 1 - time.monotonic()))
     return idle
 
 
 def _running(node: cluster.Node) -> int:
-    return len(node.of("ADD")) - len(node.of("DEL"))
+    return len(node.runtime.reports("ADD")) - len(node.runtime.reports("DEL"))

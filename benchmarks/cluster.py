@@ -1,52 +1,30 @@
 """A laboratory with one node and the product on it, for measurements of the pool: what it holds, what EC2 was asked.
 
-Pods are namespaces that get their network by the CNI plugin executed as a runtime does (``node_runtime``); the
+Pods are namespaces that get their network by the CNI plugin executed as a runtime does (``eni_lab.node.runtime``); the
 control plane, EC2's service times, operator and agent are as in ``make demo``.
 """
 
-import json
 import os
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from eni_lab.demo import observed
 from eni_lab.lab import Lab, Options
 from eni_lab.layout import Layout
+from eni_lab.node.runtime import Runtime
 from eni_lab.waiting import wait_for
-
-DRIVER = Path(__file__).parent / "node_runtime.py"
 
 
 class Node:
-    """The node under measurement and the runtime that runs on it."""
+    """The node under measurement."""
 
-    def __init__(self, lab: Lab, name: str) -> None:
+    def __init__(self, lab: Lab, runtime: Runtime, name: str) -> None:
         self.lab = lab
+        self.runtime = runtime
         self.name = name
-        self.reports: list[dict[str, Any]] = []
         self._instance = lab.node(name).instance.instance_id
-        command = lab.node(name).command("/usr/bin/python3", "-u", DRIVER)
-        self._runtime = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        assert self._runtime.stdout is not None
-        self.reports.extend(json.loads(line) for line in self._runtime.stdout)
-
-    def command(self, verb: str, name: str) -> None:
-        """Begins an ADD or DEL; its report comes later."""
-        assert self._runtime.stdin is not None
-        self._runtime.stdin.write(f"{verb} {name}\n")
-        self._runtime.stdin.flush()
-
-    def of(self, verb: str) -> list[dict[str, Any]]:
-        """Reports of one verb so far."""
-        return [report for report in list(self.reports) if report["verb"] == verb]
 
     def pool(self) -> observed.Pool:
         """The node's pool."""
@@ -74,12 +52,6 @@ class Node:
         """Starts counting anew."""
         self.lab.cloud.control("DELETE", "/_lab/calls")
 
-    def close(self) -> None:
-        """Ends the runtime."""
-        assert self._runtime.stdin is not None
-        self._runtime.stdin.close()
-        self._runtime.wait(30)
-
 
 @contextmanager
 def node(instance_type: str, environ: dict[str, str] | None = None) -> Iterator[Node]:
@@ -93,10 +65,10 @@ def node(instance_type: str, environ: dict[str, str] | None = None) -> Iterator[
         lab.up(Options(nodes=1, instance_type=instance_type, tied=True))
         lab.deploy()
         _set_environ(lab, environ or {})
-        measured = Node(lab, lab.nodes()[0].name)
-        measured.settle()
-        yield measured
-        measured.close()
+        with Runtime(lab.nodes()[0]) as runtime:
+            measured = Node(lab, runtime, lab.nodes()[0].name)
+            measured.settle()
+            yield measured
     finally:
         lab.down()
 

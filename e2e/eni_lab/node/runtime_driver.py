@@ -1,8 +1,7 @@
-"""Plays the container runtime on one node: executes the CNI plugin for namespaces of its own, as commanded on stdin.
+"""Runs on a node: executes the CNI plugin for namespaces of its own, as commanded on standard input.
 
-Runs inside the node (``cluster.Node`` starts it). A line ``ADD NAME`` or ``DEL NAME`` begins at once, many side by
-side; each ends with a JSON line: what, how often it failed, how long it took from the first attempt. A failed ADD is
-tried again after a second, as the figures of Amazon's VPC CNI were taken.
+A line ``ADD NAME`` or ``DEL NAME`` begins at once, many side by side; each ends with a JSON line. A failed ADD is tried
+again after a second, as the published figures of Amazon's VPC CNI were taken. Counterpart: ``eni_lab.node.runtime``.
 """
 
 import json
@@ -19,7 +18,7 @@ _output = threading.Lock()
 
 
 def configuration() -> tuple[str, bytes]:
-    """Returns the first plugin of the node's conflist and what it is given on standard input."""
+    """The first plugin of the node's conflist, and what it is given on standard input."""
     conflist = json.loads(CONFLIST.read_text())
     plugin = conflist["plugins"][0]
     given = {**plugin, "cniVersion": conflist["cniVersion"], "name": conflist["name"]}
@@ -34,7 +33,7 @@ def execute(verb: str, name: str) -> subprocess.CompletedProcess[bytes]:
         "CNI_CONTAINERID": name,
         "CNI_NETNS": f"/run/netns/{name}",
         "CNI_IFNAME": "eth0",
-        "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME={name};K8S_POD_UID={name}",
+        "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=lab;K8S_POD_NAME={name};K8S_POD_UID={name}",
         "CNI_PATH": str(PLUGINS),
     }
     return subprocess.run([plugin], input=given, env=environ, capture_output=True, check=False)
@@ -43,29 +42,29 @@ def execute(verb: str, name: str) -> subprocess.CompletedProcess[bytes]:
 def add(name: str) -> dict[str, object]:
     """Makes a namespace and gives it a network, however often it takes."""
     subprocess.run(["ip", "netns", "add", name], check=True)
-    began, failures = time.monotonic(), 0
+    began, failures, error = time.monotonic(), 0, ""
     while (done := execute("ADD", name)).returncode:
-        failures += 1
-        last_error = done.stdout.decode()
-        print(last_error, file=sys.stderr, flush=True)
+        failures, error = failures + 1, done.stdout.decode()
         time.sleep(RETRY_SECONDS)
-    return {"verb": "ADD", "name": name, "failures": failures, "seconds": time.monotonic() - began}
+    address = json.loads(done.stdout)["ips"][0]["address"].partition("/")[0]
+    return {"failures": failures, "error": error, "address": address, "seconds": time.monotonic() - began}
 
 
 def delete(name: str) -> dict[str, object]:
     """Takes the network away, then the namespace."""
     began = time.monotonic()
-    failures = int(execute("DEL", name).returncode != 0)
+    done = execute("DEL", name)
     seconds = time.monotonic() - began
     subprocess.run(["ip", "netns", "delete", name], check=True)
-    return {"verb": "DEL", "name": name, "failures": failures, "seconds": seconds}
+    failed = done.returncode != 0
+    return {"failures": int(failed), "error": done.stdout.decode() if failed else "", "seconds": seconds}
 
 
 def perform(verb: str, name: str) -> None:
     """Performs one command and reports it."""
     report = (add if verb == "ADD" else delete)(name)
     with _output:
-        print(json.dumps(report), flush=True)
+        print(json.dumps({"verb": verb, "name": name, **report}), flush=True)
 
 
 def main() -> None:
