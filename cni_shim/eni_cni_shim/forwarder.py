@@ -99,7 +99,7 @@ def forward(command: bytes, path: bytes, timeout: int, request: bytes, netns: by
         reason = posix.strerror(error.errno or 0).encode()
         raise ForwardError(later, b"cannot reach the agent at " + path + b": " + reason) from None
     try:
-        send(agent, request, netns)
+        send(agent, request, netns, deadline)
         return receive_reply(agent, deadline)
     except (BlockingIOError, _socket.timeout):
         raise no_answer(later, path, timeout) from None
@@ -128,7 +128,7 @@ def no_answer(code: int, path: bytes, timeout: int) -> ForwardError:
     return ForwardError(code, b"the agent at " + path + b" gave no answer within %d seconds" % timeout)
 
 
-def send(agent: _socket.socket, request: bytes, netns: bytes) -> None:
+def send(agent: _socket.socket, request: bytes, netns: bytes, deadline: float) -> None:
     """Sends the request, the namespace's descriptor with its first bytes; raises OSError."""
     rights = []
     if netns:
@@ -139,6 +139,7 @@ def send(agent: _socket.socket, request: bytes, netns: bytes) -> None:
             pass  # a path that cannot be opened is the agent's to judge: an error for ADD, nothing for DEL
     sent = agent.sendmsg([request], rights)
     if sent < len(request):  # sending nothing would fail where the agent has answered and left already
+        agent.settimeout(left_until(deadline))
         agent.sendall(request[sent:])
 
 
@@ -155,15 +156,20 @@ def receive(agent: _socket.socket, length: int, deadline: float) -> bytes:
     """Returns exactly that many bytes; raises OSError when the agent closed before or is late."""
     data = b""
     while len(data) < length:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise _socket.timeout
-        agent.settimeout(left)
+        agent.settimeout(left_until(deadline))
         got = agent.recv(length - len(data))
         if not got:
             raise ConnectionResetError
         data += got
     return data
+
+
+def left_until(deadline: float) -> float:
+    """Returns the seconds that are left; raises OSError when time is up."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise _socket.timeout
+    return left
 
 
 def dump_error(error: ForwardError) -> bytes:

@@ -30,19 +30,6 @@ LATER = {"ADD": 11, "CHECK": 11, "STATUS": 50, "DEL": 11, "GC": 11}
 COMMANDS = [pytest.param(command, id=command) for command in LATER]
 
 
-@pytest.fixture(scope="session")
-def static_forwarder(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return cni.build_forwarder(tmp_path_factory.mktemp("forwarder"))
-
-
-@pytest.fixture(params=["c", "python"])
-def executable(request: pytest.FixtureRequest) -> list[str]:
-    if request.param == "python":
-        return cni.PYTHON_FORWARDER
-    command: list[str] = request.getfixturevalue("static_forwarder")
-    return command
-
-
 def call(executable: list[str], path: Path, command: str, stdin: bytes = STDIN, **variables: str) -> cni.Outcome:
     environ = {**cni.environ(command), "ENI_AGENT_SOCKET": str(path), "ENI_AGENT_TIMEOUT": "1", **variables}
     return cni.run(executable, environ, stdin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -12,17 +13,22 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eni_cni_shim import forwarder, protocol
 from eni_cni_shim.plugin.addresspool import Assignment, Sandbox, SandboxKey
+from eni_testing.hosts import Host
+
+if TYPE_CHECKING:
+    from eni_cni_shim.plugin.verbs import Plugin
 
 SOURCE = Path(__file__).parents[3] / "cni_shim" / "forwarder.c"
 PYTHON_FORWARDER = [sys.executable, "-I", "-S", forwarder.__file__]
 POD_TABLE = 512
+NODE_ADDRESS = "10.0.1.10"
 CONFIG: dict[str, Any] = {"cniVersion": "1.0.0", "name": "eni", "type": "eni-cni", "mtu": 9001}
 
 
@@ -34,6 +40,19 @@ def build_forwarder(folder: Path) -> list[str]:
     flags = ["-Os", "-static", "-Wall", "-Wextra", "-Werror"]
     subprocess.run([compiler, *flags, "-o", str(executable), str(SOURCE)], check=True, timeout=60)
     return [str(executable)]
+
+
+class Pod(Host):
+    """A pod's namespace with a descriptor on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.netns = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Closes the descriptor, and the namespace goes."""
+        os.close(self.netns)
+        super().close()
 
 
 class Outcome(NamedTuple):
@@ -166,3 +185,30 @@ class MemoryPool:
         """Raises the failure."""
         if self.failure is not None:
             raise self.failure
+
+
+@contextlib.asynccontextmanager
+async def served(plugin: Plugin, path: Path) -> AsyncIterator[None]:
+    """Serves a plugin on the socket, in the least code that does it; the agent's own server is tested elsewhere."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve_one(connection: socket.socket) -> None:
+        with connection:
+            request, descriptors = await asyncio.to_thread(receive_request, connection)
+            reply = await plugin.handle(request, descriptors[0] if descriptors else None)
+            await asyncio.to_thread(connection.sendall, protocol.dump_reply(reply))
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def accept() -> None:
+        task = asyncio.create_task(serve_one(listener.accept()[0]))
+        serving.add(task)
+        task.add_done_callback(serving.discard)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(64)
+        asyncio.get_running_loop().add_reader(listener, accept)
+        yield
+        asyncio.get_running_loop().remove_reader(listener)
+    await asyncio.gather(*serving)
