@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from aiohttp import web
 from kubernetes_asyncio.client.api_client import ApiClient
 
 from eni_operator import health, metrics
 from eni_operator.controllers import cluster
 from eni_operator.controllers.events import Events
-from eni_operator.controllers.identity import Metadata
+from eni_operator.controllers.identity import Metadata, MetadataError
 from eni_operator.controllers.kube import KubeApi, KubeObject
 from eni_operator.controllers.kube_client import KubeClient
 from eni_operator.controllers.reconcile import Reconciler, Seams
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 STALE_SECONDS: Final = 300.0
 """Without a run that got through for so long the operator calls itself not ready."""
+
+METADATA_RETRY_SECONDS: Final = 2.0
 
 
 async def run(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
@@ -51,13 +54,25 @@ async def run(settings: Settings, environ: Mapping[str, str] = os.environ) -> No
 
 @asynccontextmanager
 async def _open_ec2(settings: Settings) -> AsyncIterator[Ec2Client]:
-    region = settings.region or await Metadata(settings.imds_endpoint).region()
+    region = settings.region or await _own_region(settings)
     throttle = Throttle(time.monotonic, asyncio.sleep)
     client = open_client(
         throttle, region=region, endpoint_url=settings.ec2_endpoint or None, observe=metrics.observe_ec2_call
     )
     async with client as ec2:
         yield ec2
+
+
+async def _own_region(settings: Settings) -> str:
+    while True:
+        try:
+            return await Metadata(settings.imds_endpoint).region()
+        except MetadataError as error:
+            log.warning(
+                "the Region is not known, set AWS_REGION or let the metadata service answer",
+                extra={"error": str(error)},
+            )
+            await asyncio.sleep(spread(METADATA_RETRY_SECONDS))
 
 
 @asynccontextmanager
@@ -77,11 +92,10 @@ async def _running(settings: Settings, kube: KubeApi, ec2: Ec2Client, configurat
         if reconciler.observed.take(plural, event, item):
             reconciler.trigger.poke(plural)
 
-    watches = Watches(
-        settings.node_name,
-        configuration,
-        lambda plural, event, item: loop.call_soon_threadsafe(take, plural, event, item),
-    )
+    def hand_over(plural: str, event: str | None, item: KubeObject) -> None:
+        loop.call_soon_threadsafe(take, plural, event, item)
+
+    watches = Watches(settings.node_name, configuration, hand_over)
     tasks = [asyncio.create_task(reconciler.run(), name="loop"), asyncio.create_task(events.run(), name="events")]
     address = settings.metrics_address
     async with health.serve(_application(reconciler, watches, tasks), address.host, address.port):
@@ -97,7 +111,7 @@ async def _running(settings: Settings, kube: KubeApi, ec2: Ec2Client, configurat
             await watches.stop()
 
 
-def _application(reconciler: Reconciler, watches: Watches, tasks: list[asyncio.Task[None]]) -> health.web.Application:
+def _application(reconciler: Reconciler, watches: Watches, tasks: list[asyncio.Task[None]]) -> web.Application:
     def alive() -> str:
         ended = [task.get_name() for task in tasks if task.done()]
         return f"ended: {', '.join(ended)}" if ended else "" if watches.is_alive() else "the watches have ended"

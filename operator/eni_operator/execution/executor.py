@@ -17,9 +17,12 @@ from eni_operator.ec2.errors import (
     CredentialsMissingError,
     DeniedError,
     Ec2Error,
+    IdempotencyMismatchError,
     NoFreePrefixError,
+    NotFoundError,
     QuotaReachedError,
     SubnetFullError,
+    ThrottledError,
 )
 from eni_operator.execution.steps import Performer
 from eni_operator.inventory.instance import InstanceInventory
@@ -31,6 +34,8 @@ LAST_RETRY_SECONDS: Final = 60.0
 PERSON_RETRY_SECONDS: Final = 15.0
 """Least wait after a refusal that only a person can mend."""
 _FOR_A_PERSON: Final = (CredentialsMissingError, DeniedError, QuotaReachedError)
+_SAYS_NOTHING: Final = (*_FOR_A_PERSON, ThrottledError)
+"""Refused before EC2 looked at anything: our belief stands."""
 
 Key = tuple[str, str]
 """An action's kind and the ENI or device index it is about."""
@@ -68,6 +73,8 @@ class Executor:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[Key, Failure] = {}
+        self.tokens_spent = 0
+        """Counts client tokens that name an ENI which is not to be had: their next use needs another generation."""
 
     @property
     def busy(self) -> bool:
@@ -83,13 +90,15 @@ class Executor:
         """Returns when the next failed action may be tried again."""
         return min((failure.retry_at for failure in self._failures.values()), default=None)
 
+    def retain(self, actions: Iterable[Action]) -> None:
+        """Forgets failures of what is not asked for any more."""
+        asked_for = {_key(action) for action in actions}
+        self._failures = {key: failure for key, failure in self._failures.items() if key in asked_for}
+
     def start(self, actions: Iterable[Action]) -> None:
         """Starts what is not under way and not waiting after a failure; returns at once."""
-        wanted = list(actions)
-        asked_for = {_key(action) for action in wanted}
-        self._failures = {key: failure for key, failure in self._failures.items() if key in asked_for}
         now = self._clock()
-        ready = [a for a in wanted if (f := self._failures.get(_key(a))) is None or f.retry_at <= now]
+        ready = [a for a in actions if (f := self._failures.get(_key(a))) is None or f.retry_at <= now]
         for subject, chain in _by_subject(ready).items():
             claimed = {claim for action in chain for claim in _claims(action)}
             if self._busy.isdisjoint(claimed):
@@ -138,14 +147,20 @@ class Executor:
 
     def _learn(self, action: Action, error: Ec2Error) -> None:
         """What a refusal says about the world goes into the belief, or makes us look again."""
+        if isinstance(error, SubnetFullError | NoFreePrefixError):
+            self._rest_subnet(action, error)
+        elif not isinstance(error, _SAYS_NOTHING):
+            self._inventory.doubt()
+        if isinstance(action, CreateEni) and isinstance(error, IdempotencyMismatchError | NotFoundError):
+            self.tokens_spent += 1
+
+    def _rest_subnet(self, action: Action, error: Ec2Error) -> None:
         eni = None if isinstance(action, CreateEni) else self._inventory.attachments.get(action.eni_id)
         subnet_id = action.subnet_id if isinstance(action, CreateEni) else eni.subnet_id if eni else None
-        if isinstance(error, SubnetFullError) and subnet_id:
+        if subnet_id is not None and isinstance(error, SubnetFullError):
             self._inventory.subnets.refused_address(subnet_id)
-        elif isinstance(error, NoFreePrefixError) and subnet_id:
+        elif subnet_id is not None:
             self._inventory.subnets.refused_prefix(subnet_id)
-        else:
-            self._inventory.doubt()
 
     async def settle(self) -> None:
         """Waits until nothing is under way."""

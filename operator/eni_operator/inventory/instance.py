@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from eni_operator.domain.eni import Eni, EniId, InstanceId, SubnetId
 from eni_operator.domain.instance import Instance, InstanceLimits
+from eni_operator.ec2.errors import Ec2Error
 from eni_operator.inventory.attachments import Attachments
 from eni_operator.inventory.region import Region
 
@@ -20,13 +21,21 @@ DOUBT_SECONDS: Final = 0.5
 """How soon after a doubtful failure to ask: EC2 answers with what was true a moment ago."""
 LEAST_GAP_SECONDS: Final = 1.0
 """Never ask more often than this, whatever is open."""
+FIRST_RETRY_SECONDS: Final = 1.0
+LAST_RETRY_SECONDS: Final = 60.0
 
 
 class InstanceInventory:
     """The belief about one instance; empty until the first ``look``."""
 
     def __init__(
-        self, instance_id: InstanceId, region: Region, clock: Callable[[], float], resync_seconds: Callable[[], float]
+        self,
+        instance_id: InstanceId,
+        region: Region,
+        *,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+        resync_seconds: float,
     ) -> None:
         self.id = instance_id
         self.attachments = Attachments(clock)
@@ -34,7 +43,10 @@ class InstanceInventory:
         self._region = region
         self._ec2 = region.ec2
         self._clock = clock
+        self._jitter = jitter
         self._resync_seconds = resync_seconds
+        self._failed = 0
+        self._retry_at = 0.0
         self._facts: InstanceFacts | None = None
         self._limits: InstanceLimits | None = None
         self._looked_at = -LEAST_GAP_SECONDS
@@ -54,26 +66,44 @@ class InstanceInventory:
     def look_at(self) -> float:
         """Returns when EC2 is to be asked next."""
         if not self.known:
-            return self._looked_at + LEAST_GAP_SECONDS
+            return self._retry_at
         times = [self._resync_at, self._doubt_at, self.attachments.look_again_at()]
-        return max(min(t for t in times if t is not None), self._looked_at + LEAST_GAP_SECONDS)
+        earliest = min(t for t in times if t is not None)
+        return max(earliest, self._looked_at + LEAST_GAP_SECONDS, self._retry_at)
 
     def doubt(self) -> None:
         """Notes that a call failed such that EC2 may differ from our belief."""
         self._doubt_at = self._clock() + DOUBT_SECONDS
 
+    @property
+    def doubtful(self) -> bool:
+        """Tells whether EC2 must be asked before anything more is done there."""
+        return self._doubt_at is not None
+
     async def look(self) -> None:
         """Asks EC2 when it is time to; the belief is unchanged when it fails, with an error of ``ec2.errors``."""
-        now = self._clock()
-        if self.known and now < self.look_at():
+        if self._clock() < self.look_at():
             return
+        try:
+            await self._look()
+        except Ec2Error:
+            self._failed += 1
+            delay = min(FIRST_RETRY_SECONDS * 2 ** (self._failed - 1), LAST_RETRY_SECONDS)
+            self._retry_at = self._clock() + delay * self._jitter()
+            raise
+        self._failed = 0
+        self._retry_at = 0.0
+
+    async def _look(self) -> None:
+        now, doubt = self._clock(), self._doubt_at
         self._looked_at = now
         if self._facts is None or now >= self._resync_at:
             await self._look_at_everything()
-            self._resync_at = now + self._resync_seconds()
+            self._resync_at = now + self._resync_seconds * self._jitter()
         else:
             await self._look_at_enis()
-        self._doubt_at = None
+        if self._doubt_at == doubt:  # a doubt that came up meanwhile is not settled by this answer
+            self._doubt_at = None
 
     async def _look_at_everything(self) -> None:
         facts = await self._ec2.describe_instance(self.id)
