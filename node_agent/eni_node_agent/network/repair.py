@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -84,12 +84,13 @@ class HostNetwork:
         self._thread.shutdown()
 
     async def _wait(self, events: Events) -> None:
-        try:
-            await asyncio.wait_for(events.happened.wait(), self._check_seconds)
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the event.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._check_seconds):
+                await events.happened.wait()
+        if events.happened.is_set():
             await asyncio.sleep(_SETTLE_SECONDS)
-        except TimeoutError:
-            pass
-        events.happened.clear()
+            events.happened.clear()
 
     async def _converge(self, supply: Supply) -> NetworkState:
         try:

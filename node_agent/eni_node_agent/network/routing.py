@@ -6,6 +6,7 @@ Rules match in order of priority, each costs a packet some 12 ns: https://man7.o
 import struct
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
+from socket import inet_ntoa
 from typing import Final
 
 from eni_cni_shim.plugin.netlink import (
@@ -53,10 +54,10 @@ def parse_route(body: bytes, ifnames: Mapping[int, str]) -> Route | None:
     ifname = ifnames.get(rtnetlink.number(parts.get(_RTA_OIF)))
     if ifname is None:
         return None
-    destination = f"{IPv4Address(parts.get(_RTA_DST, bytes(4)))}/{length}"
+    destination = f"{inet_ntoa(parts.get(_RTA_DST, bytes(4)))}/{length}"
     gateway = parts.get(_RTA_GATEWAY)
     table = rtnetlink.number(parts[_RTA_TABLE])
-    return Route(table, destination, ifname, None if gateway is None else str(IPv4Address(gateway)))
+    return Route(table, destination, ifname, None if gateway is None else inet_ntoa(gateway))
 
 
 def read_pod_routes(socket: Socket, ifnames: Mapping[int, str]) -> dict[str, str]:
@@ -98,7 +99,7 @@ def parse_rule(body: bytes) -> Rule | None:
     return Rule(
         priority=rtnetlink.number(parts.get(_FRA_PRIORITY)),
         table=rtnetlink.number(parts[_FRA_TABLE]),
-        source=f"{IPv4Address(parts[_FRA_SRC])}/{source}" if source else None,
+        source=f"{inet_ntoa(parts[_FRA_SRC])}/{source}" if source else None,
         mark=mark or None,
     )
 

@@ -1,14 +1,15 @@
 """Reads and writes values under /proc/sys, in the network namespace of the calling thread.
 
-A container without privilege sees /proc/sys read-only; the agent's manifest mounts the host's elsewhere, so the
-folder is an argument.
+A container without privilege sees /proc/sys read-only: there ``preparation`` has set the values in the init container,
+and the agent only tells when somebody changed them. Where /proc/sys/net is mounted elsewhere to be written, the folder
+is an argument.
 """
 
 from pathlib import Path
 
 
 class SysctlError(Exception):
-    """A value cannot be written; the message says which and what to do."""
+    """A value cannot be written; the message says which, where and why."""
 
 
 def read(folder: Path, name: str) -> str:
