@@ -22,6 +22,8 @@ from eni_lab.waiting import wait_for
 
 REGION = "us-east-1"
 VPC_CIDR = "10.0.0.0/16"
+ADMINISTRATOR = "eni-lab"
+"""Access key, and so the name of the caller, of the laboratory itself."""
 CLUSTER_TAG = {"Key": "kubernetes.io/cluster/eni-lab", "Value": "owned"}
 
 
@@ -66,6 +68,12 @@ class Cloud:
             LabError: the endpoint refused, or nobody answers.
         """
         return self._network.call(_request, method, path, body)
+
+    def close(self) -> None:
+        """Closes connections and ends the thread."""
+        if self._client is not None:
+            self._network.call(self._client.close)
+        self._network.close()
 
     def wait_until_up(self, seconds: float = 30) -> None:
         """Until the endpoint answers."""
@@ -146,9 +154,9 @@ class Cloud:
                 "ec2",
                 region_name=REGION,
                 endpoint_url=CLOUD_URL,
-                aws_access_key_id="eni-lab",
+                aws_access_key_id=ADMINISTRATOR,
                 aws_secret_access_key="eni-lab",  # noqa: S106 - the stand-in checks no signature
-                config=botocore.config.Config(user_agent="eni-lab", proxies={}),
+                config=botocore.config.Config(user_agent=ADMINISTRATOR, proxies={}),
             )
         return self._client
 

@@ -49,7 +49,7 @@ class Lab:
         self.layout = layout
         self.parts = Parts(layout, self._cgroup)
         self._environ = environ
-        self._report = report
+        self.report = report
 
     @cached_property
     def _cgroup(self) -> Cgroup:
@@ -57,16 +57,12 @@ class Lab:
 
     @cached_property
     def _binaries(self) -> binaries.Binaries:
-        return binaries.ensure(self._environ, self.layout.cache, self._report)
-
-    @cached_property
-    def _network(self) -> NetworkNamespace:
-        return NetworkNamespace(self.pid)
+        return binaries.ensure(self._environ, self.layout.cache, self.report)
 
     @cached_property
     def cloud(self) -> Cloud:
         """EC2 and the control endpoints, as the laboratory's administrator."""
-        return Cloud(self._network)
+        return Cloud(NetworkNamespace(self.pid))
 
     @property
     def pid(self) -> int:
@@ -85,10 +81,9 @@ class Lab:
         if self.parts.pid("lab") is not None:
             raise LabError(f"a laboratory is up in {self.layout.state} already; `eni-lab down` ends it")
         self._clear()
-        _ = self._binaries  # before anything runs: the first time both take minutes
-        store = images.store(self.layout, self._report)
+        self.prepare()
         self.layout.state.mkdir(parents=True, mode=0o700)
-        seed.share(store, self.layout.image_store)
+        seed.share(images.store(self.layout, self.report), self.layout.image_store)
         create_authority(self.layout)
         self._create_namespaces(tied=options.tied)
         self._start_cloud(service_times=options.service_times)
@@ -96,24 +91,29 @@ class Lab:
         control_plane.start_api_server()
         self.cloud.wait_until_up()
         self.cloud.create_vpc()
-        self._report("cloud ready: EC2, metadata, a VPC with two zones")
+        self.report("cloud ready: EC2, metadata, a VPC with two zones")
         self.wait_until("api server ready", "get", "--raw=/readyz")
         control_plane.start_controllers()
         for index in range(options.nodes):
             self.add_node(options.instance_type, ZONES[index % len(ZONES)])
         self.wait_until("service accounts ready", "get", "serviceaccount", "default")
 
+    def prepare(self) -> None:
+        """Finds or builds binaries and images: minutes the first time, nothing when all is in the cache."""
+        _ = self._binaries
+        images.store(self.layout, self.report)
+
     def down(self) -> None:
         """Ends every process and removes every trace. Nothing to do is fine."""
         self._clear()
-        self._report("nothing is left")
+        self.report("nothing is left")
 
     def deploy(self, manifests: Path = MANIFESTS, seconds: float = 120) -> None:
         """Applies the product's manifests and what this cluster has of its own; waits until nodes are Ready."""
         self.kubectl("apply", "--kustomize", str(manifests))
-        self._report(f"applied {manifests.relative_to(images.REPOSITORY)}")
+        self.report(f"applied {manifests.relative_to(images.REPOSITORY)}")
         self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", f"--timeout={seconds:g}s")
-        self._report("all nodes Ready")
+        self.report("all nodes Ready")
 
     def kubectl(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
         """Runs kubectl as the cluster's administrator; what it printed.
@@ -141,7 +141,7 @@ class Lab:
             return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
         wait_for(what, succeeds, seconds=seconds, interval=0.1)
-        self._report(what)
+        self.report(what)
 
     def nodes(self) -> list[Machine]:
         """The nodes there are, switched on or not."""
@@ -180,7 +180,7 @@ class Lab:
         wait_for(
             f"{machine.name} registered", lambda: self.kubectl(*known, check=False) == boot, seconds=60, interval=0.1
         )
-        self._report(f"{machine.name} registered: {machine.instance.instance_type}, {machine.instance.address}")
+        self.report(f"{machine.name} registered: {machine.instance.instance_type}, {machine.instance.address}")
 
     def switch_off(self, machine: Machine) -> None:
         """Cuts a node's power: its instance stays, its interfaces stay attached."""
@@ -220,10 +220,12 @@ class Lab:
         self.parts.start("cloud", inside(self.pid, LAB_NAMESPACES, *environ, *command), GROUP)
 
     def _clear(self) -> None:
-        for name in ("cloud", "_network"):
-            self.__dict__.pop(name, None)
+        if "cloud" in self.__dict__:
+            self.cloud.close()
+            del self.cloud
         if self._cgroup.exists():
             self._cgroup.kill()
+            wait_for("the laboratory's namespaces ended", lambda: self.parts.pid("lab") is None, seconds=20)
             reap()
             self._cgroup.remove()
         shutil.rmtree(self.layout.state, ignore_errors=True)

@@ -6,6 +6,7 @@ folder, so a later command of another process can stop or start it.
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -132,6 +133,15 @@ class Parts:
         """Removes the records of parts whose names begin so."""
         for file in self._layout.parts.glob(f"{prefix}*"):
             file.unlink()
+
+    def memory(self, name: str) -> int:
+        """Resident bytes of a running part, 0 of one that is not. proc(5), VmRSS."""
+        try:
+            status = Path(f"/proc/{self.pid(name)}/status").read_text()
+        except FileNotFoundError:
+            return 0
+        kibibytes = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(kibibytes[1]) * 1024 if kibibytes else 0
 
     def remember(self, name: str, pid: int) -> None:
         """Notes the process id of a part or of a namespace's first process."""

@@ -98,6 +98,7 @@ class Machine:
     def switch_off(self) -> None:
         """Cuts the power: all its processes end at once, its disk stays."""
         self._cgroup.kill(self.name)
+        wait_for(f"namespaces of {self.name} ended", lambda: self.pid is None, seconds=20)
         self._cgroup.remove(self.name)
         reap()
 

@@ -1,0 +1,137 @@
+"""The laboratory itself: it comes up whole, its nodes can be added, rebooted and removed, and it leaves nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import new_lab
+from eni_lab.cloud_client import ZONES
+from eni_lab.errors import LabError
+from eni_lab.lab import BOOT_ID, Lab, Options
+from eni_lab.waiting import wait_for
+
+pytestmark = pytest.mark.e2e
+
+RUNNER = """\
+import sys, time
+from pathlib import Path
+from eni_lab.lab import Lab, Options
+from eni_lab.layout import Layout
+lab = Lab(Layout(Path(sys.argv[1]), Path(sys.argv[2])), {}, print)
+lab.up(Options(nodes=1, tied=True, service_times=False))
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Lab]:
+    """A laboratory of this module's own: its nodes come and go."""
+    laboratory = new_lab("bare")
+    try:
+        laboratory.up(Options(tied=True, service_times=False))
+        yield laboratory
+    finally:
+        laboratory.down()
+    assert laboratory.leftovers() == []
+
+
+def node(lab: Lab, name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(lab.kubectl("get", "node", name, "-o", "json"))
+    return found
+
+
+def on_node(lab: Lab, name: str, *command: str) -> str:
+    return subprocess.run(lab.node(name).command(*command), capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_nodes_are_instances_of_their_zone(bare: Lab) -> None:
+    seen = {}
+    for machine in bare.nodes():
+        described = bare.cloud.ec2("describe_instances", InstanceIds=[machine.instance.instance_id])
+        instance = described["Reservations"][0]["Instances"][0]
+        registered = node(bare, machine.name)
+        assert registered["spec"]["providerID"].endswith("/" + instance["InstanceId"])  # type: ignore[index]
+        assert registered["status"]["capacity"]["pods"] == "29"  # type: ignore[index]  # m5.large: 3 ENIs of 10
+        seen[instance["Placement"]["AvailabilityZone"]] = instance["PrivateIpAddress"]
+    assert sorted(seen) == ["us-east-1a", "us-east-1b"]
+
+
+def test_nodes_reach_each_other_over_the_vpc(bare: Lab) -> None:
+    first, second = bare.nodes()[:2]
+    assert "1 received" in on_node(bare, first.name, "ping", "-c1", "-W2", second.instance.address)
+
+
+def test_a_node_without_a_network_plugin_is_not_ready(bare: Lab) -> None:
+    conditions = {entry["type"]: entry for entry in node(bare, "node-a1")["status"]["conditions"]}  # type: ignore[index]
+    assert conditions["Ready"]["status"] == "False"
+    assert "cni plugin not initialized" in conditions["Ready"]["message"]
+
+
+def test_a_rebooted_node_keeps_its_disk_and_forgets_its_run(bare: Lab) -> None:
+    machine = bare.node("node-b1")
+    before = on_node(bare, "node-b1", "cat", BOOT_ID)
+    on_node(bare, "node-b1", "touch", "/run/forgotten", "/var/lib/kept")
+    bare.switch_off(machine)
+    assert machine.pid is None
+    bare.switch_on(machine)
+    assert on_node(bare, "node-b1", "cat", BOOT_ID) != before
+    assert on_node(bare, "node-b1", "sh", "-c", "ls /run/forgotten /var/lib/kept 2>/dev/null; true") == "/var/lib/kept"
+    assert machine.instance.address in on_node(bare, "node-b1", "ip", "-4", "-o", "address", "show", "dev", "eth0")
+
+
+def test_a_node_of_another_type_is_added_and_removed(bare: Lab) -> None:
+    machine = bare.add_node("c5.xlarge", ZONES[1])
+    assert machine.name == "node-b2"
+    assert node(bare, "node-b2")["status"]["capacity"]["pods"] == "58"  # type: ignore[index]  # c5.xlarge: 4 ENIs of 15
+    bare.remove_node(machine)
+    assert "node-b2" not in bare.kubectl("get", "nodes", "-o", "name")
+    described = bare.cloud.ec2("describe_instances", InstanceIds=[machine.instance.instance_id])
+    assert described["Reservations"][0]["Instances"][0]["State"]["Name"] in {"shutting-down", "terminated"}
+    assert not [entry for entry in bare.nodes() if entry.name == "node-b2"]
+
+
+def test_an_unknown_instance_type_is_named(bare: Lab) -> None:
+    with pytest.raises(LabError, match=r"m5\.tiny"):
+        bare.add_node("m5.tiny", ZONES[0])
+
+
+def test_the_api_server_can_be_killed_and_started(bare: Lab) -> None:
+    bare.parts.stop("apiserver")
+    with pytest.raises(LabError, match="refused"):
+        bare.kubectl("get", "--raw=/readyz")
+    bare.parts.start_again("apiserver")
+    bare.wait_until("API server ready again", "get", "--raw=/readyz")
+
+
+def test_an_unknown_part_is_answered_with_those_there_are(bare: Lab) -> None:
+    with pytest.raises(LabError, match=r"'scheduler2'.*apiserver.*node-a1\.kubelet"):
+        bare.parts.stop("scheduler2")
+
+
+def test_a_second_up_is_refused(bare: Lab) -> None:
+    with pytest.raises(LabError, match=r"is up in .* already"):
+        bare.up(Options())
+
+
+def test_a_killed_runner_leaves_no_process_and_the_next_down_leaves_nothing(tmp_path: Path) -> None:
+    lab = new_lab("killed")
+    script = tmp_path / "runner.py"
+    script.write_text(RUNNER)
+    command = [sys.executable, str(script), str(lab.layout.cache), str(lab.layout.state)]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as runner:
+        assert runner.stdout is not None
+        lines = iter(runner.stdout.readline, "")
+        assert "up\n" in lines
+        assert lab.pid
+        runner.send_signal(signal.SIGKILL)
+    wait_for("its processes ended", lambda: not any("process" in left for left in lab.leftovers()), seconds=10)
+    lab.down()
+    assert lab.leftovers() == []
