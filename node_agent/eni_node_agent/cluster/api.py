@@ -3,7 +3,7 @@
 Apart from it so that whoever only needs the words does not pay for an HTTP client: the agent serves its socket first.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 Json = Mapping[str, Any]
@@ -39,24 +39,26 @@ class Listing(NamedTuple):
     resource_version: str
 
 
-class Api(Protocol):
-    """An API server. Every method may raise ApiError and UnreachableError."""
+class ListWatch(Protocol):
+    """What following objects needs of an API server. Every method may raise ApiError and UnreachableError."""
 
     async def list_objects(self, selection: Selection) -> Listing:
         """Returns the selected objects."""
         ...
 
-    def watch_objects(self, selection: Selection, resource_version: str, server_seconds: int) -> AsyncIterator[Json]:
+    def watch_objects(
+        self, selection: Selection, resource_version: str, server_seconds: int
+    ) -> AsyncGenerator[Json, None]:
         """Yields watch events from a resource version on; ends when the API server ends it.
 
         An ApiError of status 410 says that the resource version is too old to go on from.
         """
         ...
 
+
+class Apply(Protocol):
+    """What reporting needs of an API server; may raise ApiError and UnreachableError."""
+
     async def apply(self, path: str, manifest: Json, field_manager: str) -> None:
         """Applies our fields of an object (server-side apply without force: another's field is a 409)."""
-        ...
-
-    async def close(self) -> None:
-        """Closes the connections."""
         ...

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import sys
 import types
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -66,7 +66,7 @@ class KubeApi:
 
     async def watch_objects(
         self, selection: Selection, resource_version: str, server_seconds: int
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         """Yields watch events; see ``cluster.api``. A connection that is quiet for too long counts as broken."""
         parameters = [
             ("watch", "true"),
@@ -124,10 +124,10 @@ class KubeApi:
 
 @contextlib.contextmanager
 def _outages() -> Iterator[None]:
-    """Calls by one name what can befall a request; ValueError and KeyError are an answer that is no answer."""
+    """Calls by one name what can befall a request; the last four are an answer that is no answer."""
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreachableError(f"{type(error).__name__}: {error}") from error
 
 

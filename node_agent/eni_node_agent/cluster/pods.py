@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from eni_cni_shim.plugin.addresspool import Sandbox
-from eni_node_agent.cluster.api import Api, Json, Selection
+from eni_node_agent.cluster.api import Json, ListWatch, Selection
 from eni_node_agent.cluster.reflector import Reflector
 
 PODS_PATH: Final = "/api/v1/pods"
@@ -25,7 +25,7 @@ class Pod(NamedTuple):
     """As its status has it; empty before it runs."""
 
 
-def follow_pods(api: Api, node: str, changed: Callable[[Mapping[str, Pod]], None]) -> Reflector[Pod]:
+def follow_pods(api: ListWatch, node: str, changed: Callable[[Mapping[str, Pod]], None]) -> Reflector[Pod]:
     """Returns a reflector of the pods bound to a node that need an address from it."""
     selection = Selection(PODS_PATH, f"spec.nodeName={node}", may_be_stale=True)
     return Reflector(api, selection, keep=parse_pod, changed=changed)

@@ -5,12 +5,13 @@ replaces the whole copy, so what vanished while the watch was away is noticed.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Generic, TypeVar
 
-from eni_node_agent.cluster.api import Api, ApiError, Json, Selection, UnreachableError
+from eni_node_agent.cluster.api import ApiError, Json, ListWatch, Selection, UnreachableError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Reflector(Generic[T]):
 
     def __init__(
         self,
-        api: Api,
+        api: ListWatch,
         selection: Selection,
         *,
         keep: Callable[[Json], T | None],
@@ -83,9 +84,10 @@ class Reflector(Generic[T]):
         opened_at = loop.time()
         shortest, longest = WATCH_SECONDS
         seconds = shortest + round(self._jitter() * (longest - shortest))
-        async for event in self._api.watch_objects(self._selection, self._version, seconds):
-            self._answered()
-            self._take(event)
+        async with contextlib.aclosing(self._api.watch_objects(self._selection, self._version, seconds)) as events:
+            async for event in events:
+                self._answered()
+                self._take(event)
         if loop.time() - opened_at < SHORTEST_WATCH_SECONDS:
             await self._sleep(SHORTEST_WATCH_SECONDS)
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.names import POOL_GROUP, POOL_PLURAL, POOL_VERSION
 from eni_crds.nodeippool import Condition, ConditionStatus, NodeIPPool, Supply
-from eni_node_agent.cluster.api import Api, Json, Selection
+from eni_node_agent.cluster.api import Json, ListWatch, Selection
 from eni_node_agent.cluster.reflector import Reflector
 from eni_node_agent.sandbox.pool import Refusal
 
@@ -58,7 +58,7 @@ class SupplyFile:
         draft.replace(self._path)
 
 
-def follow_pool(api: Api, node: str, changed: Callable[[NodeIPPool], None]) -> Reflector[NodeIPPool]:
+def follow_pool(api: ListWatch, node: str, changed: Callable[[NodeIPPool], None]) -> Reflector[NodeIPPool]:
     """Returns a reflector that reports this node's NodeIPPool whenever it changes.
 
     Lists are never stale: an older supply could name an address as ours that the operator has given back since.

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from eni_crds.names import AGENT_FIELD_MANAGER, POOL_GROUP, POOL_KIND, POOL_VERSION
 from eni_crds.nodeippool import Condition, Contract, Usage
-from eni_node_agent.cluster.api import Api, ApiError, UnreachableError
+from eni_node_agent.cluster.api import ApiError, Apply, UnreachableError
 from eni_node_agent.cluster.reflector import Sleep
 from eni_node_agent.cluster.supply import POOLS_PATH
 
@@ -62,7 +62,7 @@ class UsageWriter:
 
     def __init__(
         self,
-        api: Api,
+        api: Apply,
         node: str,
         report: Callable[[], Report],
         *,

@@ -1,0 +1,213 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from eni_cni_shim.plugin.addresspool import PoolUnavailableError, Sandbox, SandboxKey
+from eni_crds.conditions import ConditionType, Reason
+from eni_crds.nodeippool import Condition, ConditionStatus, NodeIPPool, NodeIPPoolStatus, Supply
+from eni_node_agent.cluster.flow import SupplyFlow
+from eni_node_agent.cluster.report import Reporter
+from eni_node_agent.cluster.supply import SupplyFile
+from eni_node_agent.ledger.ledger import Holding, Ledger
+from eni_node_agent.network.converge import NetworkState
+from eni_node_agent.sandbox.pool import SandboxPool
+from eni_testing.eventually import eventually
+from eni_testing.supplies import eni, supply
+
+FULL = Condition(
+    type=ConditionType.SUBNET_EXHAUSTED,
+    status=ConditionStatus.TRUE,
+    reason=Reason.SUBNET_FULL,
+    message="subnet-1 is full",
+    last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+class Memory:
+    def hold(self, _: Holding) -> None: ...
+
+    def release(self, _: Holding, __: float) -> None: ...
+
+
+class Network:
+    """A host network that is ready when the test says so."""
+
+    def __init__(self) -> None:
+        self.absent: set[str] = set()
+        self.asked: list[Supply] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def ensure(self, seen: Supply) -> NetworkState:
+        self.asked.append(seen)
+        await self.gate.wait()
+        return NetworkState(frozenset(each.id for each in seen.enis) - self.absent)
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.now = 0.0
+        self.file = SupplyFile(folder / "supply.json")
+        self.network = Network()
+        self.ledger = Ledger(Memory())
+        self.pool = SandboxPool(
+            self.ledger,
+            hold_seconds=5,
+            clock=lambda: self.now,
+            explain=lambda: self.flow.explain(),  # noqa: PLW0108  the flow comes after the pool
+            pressed=lambda: None,
+        )
+        self.flow = SupplyFlow(
+            self.ledger, self.pool, self.network, self.file, clock=lambda: self.now, changed=lambda: None
+        )
+        self.reporter = Reporter(self.ledger, self.pool, self.flow, boot_id="b1", clock=lambda: self.now)
+
+    def take(self, seen: Supply | None, *conditions: Condition) -> None:
+        status = NodeIPPoolStatus(supply=seen, conditions=list(conditions))
+        self.flow.take(NodeIPPool(metadata={"name": "node-a"}, status=status))
+
+    async def assign(self, name: str) -> str:
+        return (await self.pool.assign(Sandbox(SandboxKey("eni", name, "eth0")))).address
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[World]:
+    world = World(folder)
+    task = asyncio.create_task(world.flow.run())
+    yield world
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with running(tmp_path) as made:
+        yield made
+
+
+async def test_a_waiting_pod_is_served_once_the_host_serves_its_address(world: World) -> None:
+    world.network.gate.clear()
+    asking = asyncio.create_task(world.assign("a"))
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    await eventually(lambda: len(world.network.asked) == 1, "the host's network is asked")
+    assert not asking.done()
+    assert world.reporter.report().usage.pending == 1
+    world.network.gate.set()
+    assert await asking == "10.0.1.5"
+
+
+async def test_what_the_host_serves_already_is_handed_out_while_it_works_on_more(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    await eventually(lambda: world.ledger.tally(0).free == 1, "first supply served")
+    world.network.gate.clear()
+    world.take(supply(eni(0, addresses=["10.0.1.5", "10.0.1.6"])))
+    await eventually(lambda: len(world.network.asked) == 2, "the host's network is asked")
+    assert world.ledger.tally(0).free == 1
+    assert await world.assign("a") == "10.0.1.5"
+    world.network.gate.set()
+    await eventually(lambda: world.ledger.tally(0).free == 1, "second supply served")
+    assert await world.assign("b") == "10.0.1.6"
+
+
+async def test_an_eni_whose_link_comes_late_is_taken_up_then(world: World) -> None:
+    late = eni(1, addresses=["10.0.1.6"])
+    world.network.absent = {late.id}
+    world.take(supply(eni(0), late))
+    await eventually(lambda: not world.flow.problem, "the primary serves")
+    assert world.ledger.tally(0).free == 0
+    world.flow.settle(NetworkState(frozenset({eni(0).id, late.id})))
+    assert world.ledger.tally(0).free == 1
+
+
+async def test_releasing_takes_effect_before_the_host_has_done_anything(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    await eventually(lambda: world.ledger.tally(0).free == 1, "served")
+    world.network.gate.clear()
+    world.take(supply(eni(0, addresses=["10.0.1.5"], releasing=[("10.0.1.5/32", "t1")])))
+    assert world.ledger.tally(0).free == 0
+    assert [entry.token for entry in world.reporter.report().usage.released] == ["t1"]
+
+
+async def test_confirms_nothing_that_the_disk_does_not_remember(world: World, tmp_path: Path) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    (tmp_path / ".supply.json.draft").mkdir()
+    world.take(supply(eni(0, addresses=["10.0.1.5"], releasing=[("10.0.1.5/32", "t1")])))
+    assert world.reporter.report().usage.released == []
+    (tmp_path / ".supply.json.draft").rmdir()
+    world.flow.save()
+    assert [entry.token for entry in world.reporter.report().usage.released] == ["t1"]
+
+
+async def test_serves_from_the_saved_supply_alone(tmp_path: Path) -> None:
+    async with running(tmp_path) as before:
+        before.take(supply(eni(0, addresses=["10.0.1.5"])))
+    async with running(tmp_path) as after:
+        after.flow.restore()
+        assert await after.assign("a") == "10.0.1.5"
+        assert after.flow.is_able
+
+
+async def test_a_saved_supply_of_another_instance_serves_nobody(tmp_path: Path) -> None:
+    SupplyFile(tmp_path / "supply.json").save(supply(eni(0, addresses=["10.0.1.5"])))
+    async with running(tmp_path) as world:
+        world.network.absent = {eni(0).id}  # no link here has that MAC
+        world.flow.restore()
+        await eventually(lambda: len(world.network.asked) == 1, "the host's network is asked")
+        assert world.ledger.tally(0).free == 0
+        assert not world.flow.is_able
+        with pytest.raises(PoolUnavailableError, match="no link has the MAC 02:00:00:00:00:00 of the primary ENI"):
+            world.pool.check_ready()
+
+
+async def test_an_object_without_supply_changes_nothing(world: World) -> None:
+    world.take(None)
+    assert world.network.asked == []
+    assert "no supply has been seen yet" in world.flow.explain().message
+
+
+async def test_the_node_is_able_while_addresses_are_free_or_may_come(world: World) -> None:
+    world.take(supply(eni(0)), FULL)
+    await eventually(lambda: not world.flow.problem, "the primary serves")
+    assert not world.flow.is_able
+    assert world.flow.explain().reason == "SubnetFull"
+    world.take(supply(eni(0)))
+    assert world.flow.is_able
+    world.take(supply(eni(0, addresses=["10.0.1.5"])), FULL)
+    await eventually(lambda: world.flow.is_able, "an address is free")
+
+
+async def test_reports_the_agents_own_state(world: World) -> None:
+    connected, drift = world.reporter.report().conditions
+    assert (connected.type, connected.status, connected.reason) == ("AgentConnected", "False", "HostNotReady")
+    assert (drift.type, drift.status, drift.reason) == ("DriftDetected", "False", "NetworkInOrder")
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    await eventually(lambda: not world.flow.problem, "the primary serves")
+    connected, _ = world.reporter.report().conditions
+    assert (connected.status, connected.reason) == ("True", "AgentServing")
+
+
+async def test_reports_repairs_for_a_while_and_lost_addresses_as_long_as_they_last(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5"]), cooldown_seconds=0))
+    await world.assign("a")
+    for kind in ("rule", "rule", "route"):
+        world.reporter.see_repair(kind)
+    world.take(supply(eni(0)))
+    _, drift = world.reporter.report().conditions
+    assert drift.status is ConditionStatus.TRUE
+    assert "repaired: route 1, rule 2" in drift.message
+    assert "1 pods hold addresses the supply does not name: 10.0.1.5" in drift.message
+    world.now = 601
+    _, drift = world.reporter.report().conditions
+    assert "repaired" not in drift.message
+    await world.pool.release(SandboxKey("eni", "a", "eth0"))
+    _, drift = world.reporter.report().conditions
+    assert drift.status is ConditionStatus.FALSE
+
+
+async def test_a_condition_keeps_since_when_it_has_its_status(world: World) -> None:
+    before = world.reporter.report().conditions
+    assert world.reporter.report().conditions == before

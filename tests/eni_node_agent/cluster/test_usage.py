@@ -1,0 +1,169 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from eni_crds.nodeippool import Releasing, Usage
+from eni_node_agent.cluster.api import ApiError, Json, UnreachableError
+from eni_node_agent.cluster.usage import Report, UsageWriter, delay
+
+TOKEN = Releasing(cidr="10.0.1.5/32", token="t1")
+BASE = Usage(assigned=5, free=3, pending=0)
+
+
+def report(**changes: Any) -> Report:
+    return Report(usage=BASE.model_copy(update=changes), conditions=[])
+
+
+@pytest.mark.parametrize(
+    ("current", "since_write", "expected"),
+    [
+        pytest.param(report(), 100, None, id="nothing new"),
+        pytest.param(report(pending=1), 0, 0.05, id="demand rises: at once, even right after a write"),
+        pytest.param(report(pending=1), 100, 0.05, id="demand rises: gathers a burst"),
+        pytest.param(report(assigned=6), 0.1, pytest.approx(0.15), id="assigned rises: brisk"),
+        pytest.param(report(released=[TOKEN]), 0.1, pytest.approx(0.15), id="a handshake is answered: brisk"),
+        pytest.param(report(released=[TOKEN]), 9, 0.05, id="a handshake is answered after a while"),
+        pytest.param(report(assigned=4), 1, 2.0, id="demand falls: quiet"),
+        pytest.param(report(free=9), 1, 2.0, id="counts a person reads: quiet"),
+        pytest.param(report(free=9), 9, 0.05, id="quiet, but long ago"),
+    ],
+)
+def test_a_write_waits_as_long_as_its_news_allows(current: Report, since_write: float, expected: float | None) -> None:
+    assert delay(report(), current, since_write) == expected
+
+
+def test_the_first_report_is_written_at_once() -> None:
+    assert delay(None, report(), 0) == 0
+
+
+class Time:
+    """A clock that only sleeping moves, and that sleeps in the order of waking."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    async def sleep(self, seconds: float) -> None:
+        wake_at = self.now + seconds
+        while self.now < wake_at:
+            await asyncio.sleep(0)
+            if self.limit <= self.now:
+                await asyncio.Event().wait()
+            self.now = min(wake_at, self.now + 0.01, self.limit)
+
+    limit = float("inf")
+
+
+class World:
+    """A writer with an API server of three lines."""
+
+    def __init__(self) -> None:
+        self.time = Time()
+        self.truth = report()
+        self.written: list[tuple[float, Json]] = []
+        self.failures: list[Exception] = []
+        self.writer = UsageWriter(
+            self,
+            "node-a",
+            lambda: self.truth,
+            clock=lambda: self.time.now,
+            sleep=self.time.sleep,
+        )
+
+    async def apply(self, path: str, manifest: Json, field_manager: str) -> None:
+        assert path.endswith("/nodeippools/node-a/status")
+        assert field_manager == "eni-agent"
+        if self.failures:
+            raise self.failures.pop(0)
+        self.written.append((self.time.now, manifest))
+
+    def say(self, **changes: Any) -> None:
+        self.truth = Report(usage=self.truth.usage.model_copy(update=changes), conditions=[])
+        self.writer.poke()
+
+    async def settle(self) -> None:
+        """Lets the writer do all it wants to."""
+        for _ in range(2000):
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def writing() -> AsyncIterator[World]:
+    world = World()
+    task = asyncio.create_task(world.writer.run())
+    world.writer.poke()
+    await world.settle()
+    yield world
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_writes_the_whole_of_our_part_under_our_name() -> None:
+    async with writing() as world:
+        [(_, manifest)] = world.written
+    assert manifest["metadata"] == {"name": "node-a"}
+    assert manifest["kind"] == "NodeIPPool"
+    assert set(manifest["status"]) == {"usage", "conditions"}
+    assert manifest["status"]["usage"]["assigned"] == 5
+    assert manifest["status"]["usage"]["reportedAt"]
+
+
+async def test_writes_nothing_when_nothing_changed() -> None:
+    async with writing() as world:
+        for _ in range(5):
+            world.writer.poke()
+            await world.settle()
+        assert len(world.written) == 1
+
+
+async def test_a_burst_of_pods_is_one_write_within_50_milliseconds() -> None:
+    async with writing() as world:
+        began = world.time.now
+        for pods in range(1, 51):
+            world.say(pending=pods)
+        await world.settle()
+        [_, (at, manifest)] = world.written
+        assert manifest["status"]["usage"]["pending"] == 50
+        assert at - began <= 0.05 + 1e-6
+
+
+async def test_rising_demand_does_not_wait_behind_quiet_news() -> None:
+    async with writing() as world:
+        world.time.limit = world.time.now + 0.5
+        world.say(free=9)
+        await world.settle()
+        assert len(world.written) == 1
+        began = world.time.now
+        world.time.limit = float("inf")
+        world.say(pending=3)
+        await world.settle()
+        assert world.written[1][0] - began <= 0.05 + 0.011
+
+
+async def test_quiet_news_are_gathered() -> None:
+    async with writing() as world:
+        first_at = world.written[0][0]
+        world.say(free=9)
+        await world.settle()
+        assert world.written[1][0] - first_at == pytest.approx(3.0, abs=0.02)
+
+
+@pytest.mark.parametrize("failure", [ApiError(409, "conflict"), ApiError(503, "away"), UnreachableError("gone")])
+async def test_tries_again_until_it_is_written(failure: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    async with writing() as world:
+        world.failures = [failure, failure, failure]
+        world.say(pending=1)
+        await world.settle()
+        assert world.written[-1][1]["status"]["usage"]["pending"] == 1
+        assert caplog.text.count("usage cannot be written") == 1
+
+
+async def test_an_object_that_is_not_there_yet_is_waited_for_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    async with writing() as world:
+        world.failures = [ApiError(404, "not found")]
+        world.say(pending=1)
+        await world.settle()
+        assert len(world.written) == 2
+        assert caplog.text == ""

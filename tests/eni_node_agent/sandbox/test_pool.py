@@ -1,0 +1,226 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from eni_cni_shim.plugin.addresspool import NoAddressError, PoolUnavailableError, Sandbox, SandboxKey
+from eni_node_agent.ledger.journal import JournalError
+from eni_node_agent.ledger.ledger import Holding, Ledger, cidrs_of
+from eni_node_agent.sandbox import names
+from eni_node_agent.sandbox.pool import Refusal, SandboxPool
+from eni_testing.eventually import eventually
+from eni_testing.supplies import eni, supply
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.is_full = False
+
+    def hold(self, _: Holding) -> None:
+        self._write()
+
+    def release(self, _: Holding, __: float) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        if self.is_full:
+            raise JournalError("journal cannot be written: full")
+
+
+class World:
+    """A pool over a ledger, with a clock set by hand."""
+
+    def __init__(self, *, hold_seconds: float = 5.0) -> None:
+        self.now = 0.0
+        self.pressed = 0
+        self.memory = Memory()
+        self.ledger = Ledger(self.memory)
+        self.pool = SandboxPool(
+            self.ledger,
+            hold_seconds=hold_seconds,
+            clock=lambda: self.now,
+            explain=lambda: Refusal("SubnetFull", "subnet subnet-1 has 0 free addresses"),
+            pressed=self._press,
+        )
+
+    def supply(self, *addresses: str, cooldown_seconds: int = 30) -> None:
+        seen = supply(eni(0, addresses=addresses), cooldown_seconds=cooldown_seconds)
+        self.ledger.observe(seen, cidrs_of(seen.enis[0]), self.now)
+        self.pool.wake()
+
+    def add(self, name: str) -> asyncio.Task[str]:
+        async def assign() -> str:
+            return (await self.pool.assign(sandbox(name))).address
+
+        return asyncio.create_task(assign())
+
+    async def add_and_wait(self, *names_of_all: str) -> list[asyncio.Task[str]]:
+        """Begins ADDs one after another; returns when all of them wait."""
+        tasks = [self.add(name) for name in names_of_all]
+        await self.until(lambda: len(self.pool.waiting()) == len(names_of_all))
+        return tasks
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        await eventually(condition, "the pool's state")
+
+    def _press(self) -> None:
+        self.pressed += 1
+
+
+def sandbox(name: str) -> Sandbox:
+    return Sandbox(SandboxKey("eni", name, "eth0"))
+
+
+async def test_an_assignment_tells_the_plugin_all_it_needs() -> None:
+    world = World()
+    world.supply("10.0.1.5")
+    assignment = await world.pool.assign(sandbox("a"))
+    assert (assignment.address, assignment.eni_id, assignment.route_table) == ("10.0.1.5", eni(0).id, 512)
+    assert assignment.host_ifname.startswith("eni")
+    assert len(assignment.host_ifname) == 14
+    assert world.pool.find(sandbox("a").key) == assignment
+    assert list(world.pool.assignments()) == [assignment]
+
+
+async def test_holds_an_add_until_supply_comes() -> None:
+    world = World()
+    world.supply()
+    [task] = await world.add_and_wait("a")
+    assert world.pressed > 0
+    world.supply("10.0.1.5")
+    assert await task == "10.0.1.5"
+
+
+async def test_serves_first_come_first() -> None:
+    world = World()
+    first, second, third = await world.add_and_wait("a", "b", "c")
+    world.supply("10.0.1.5")
+    assert await first == "10.0.1.5"
+    world.supply("10.0.1.5", "10.0.1.6", "10.0.1.7")
+    assert [await second, await third] == ["10.0.1.6", "10.0.1.7"]
+
+
+async def test_who_comes_later_does_not_overtake_who_waits() -> None:
+    world = World()
+    world.supply()
+    [waiting] = await world.add_and_wait("a")
+    seen = supply(eni(0, addresses=["10.0.1.5"]))
+    world.ledger.observe(seen, cidrs_of(seen.enis[0]), world.now)  # free, and nobody woken yet
+    late = world.add("b")
+    await world.until(lambda: len(world.pool.waiting()) == 2)
+    world.pool.wake()
+    assert await waiting == "10.0.1.5"
+    assert not late.done()
+    late.cancel()
+
+
+async def test_says_why_there_is_no_address_when_the_time_is_up() -> None:
+    world = World(hold_seconds=0.05)
+    world.supply()
+    with pytest.raises(NoAddressError, match=r"no address came free in 0\.05 s: subnet subnet-1 has 0 free") as caught:
+        await world.pool.assign(sandbox("a"))
+    assert caught.value.reason == "SubnetFull"
+    assert world.pool.waiting() == []
+    world.supply("10.0.1.5")
+    assert world.ledger.tally(0).free == 1
+
+
+async def test_wakes_when_a_cooling_address_has_rested() -> None:
+    world = World()
+    world.supply("10.0.1.5")
+    await world.pool.assign(sandbox("a"))
+    await world.pool.release(sandbox("a").key)
+    [task] = await world.add_and_wait("b")
+    world.now = 29.95
+    world.pool.wake()
+    assert not task.done()
+    world.now = 30.0  # the alarm set for 0.05 s from then finds it rested
+    assert await asyncio.wait_for(task, 2) == "10.0.1.5"
+
+
+async def test_a_released_address_goes_to_who_waits_where_nothing_cools() -> None:
+    world = World()
+    world.supply("10.0.1.5", cooldown_seconds=0)
+    await world.pool.assign(sandbox("a"))
+    [task] = await world.add_and_wait("b")
+    await world.pool.release(sandbox("a").key)
+    assert await task == "10.0.1.5"
+
+
+async def test_an_add_given_up_while_it_waits_takes_nothing() -> None:
+    world = World()
+    [first, second] = await world.add_and_wait("a", "b")
+    first.cancel()
+    await asyncio.wait([first])
+    world.supply("10.0.1.5")
+    assert await second == "10.0.1.5"
+    assert world.ledger.find(sandbox("a").key) is None
+
+
+async def test_an_add_given_up_as_its_address_came_gives_it_back() -> None:
+    world = World()
+    world.supply(cooldown_seconds=0)
+    [task] = await world.add_and_wait("a")
+    world.supply("10.0.1.5", cooldown_seconds=0)
+    task.cancel()  # the address is given, its asker has not run since
+    await asyncio.wait([task])
+    assert world.ledger.find(sandbox("a").key) is None
+    assert world.ledger.tally(0).free == 1
+
+
+async def test_two_adds_of_one_sandbox_that_wait_get_one_address() -> None:
+    world = World()
+    tasks = await world.add_and_wait("a", "a")
+    world.supply("10.0.1.5", "10.0.1.6")
+    assert [await task for task in tasks] == ["10.0.1.5", "10.0.1.5"]
+    assert world.ledger.tally(0).free == 1
+
+
+async def test_what_cannot_be_remembered_is_an_unavailable_pool() -> None:
+    world = World()
+    world.supply("10.0.1.5")
+    world.memory.is_full = True
+    with pytest.raises(PoolUnavailableError, match="full"):
+        await world.pool.assign(sandbox("a"))
+    world.memory.is_full = False
+    await world.pool.assign(sandbox("a"))
+    world.memory.is_full = True
+    with pytest.raises(PoolUnavailableError, match="full"):
+        await world.pool.release(sandbox("a").key)
+    assert world.pool.find(sandbox("a").key) is not None
+
+
+async def test_who_waits_hears_of_a_journal_that_cannot_be_written() -> None:
+    world = World()
+    [first, second] = await world.add_and_wait("a", "b")
+    world.memory.is_full = True
+    world.supply("10.0.1.5")
+    for task in (first, second):
+        with pytest.raises(PoolUnavailableError, match="full"):
+            await task
+
+
+async def test_releasing_what_is_not_known_is_no_error() -> None:
+    assert await World().pool.release(sandbox("a").key) is None
+
+
+async def test_a_full_pool_is_ready_and_one_that_cannot_serve_says_why() -> None:
+    world = World()
+    with pytest.raises(PoolUnavailableError, match="starting"):
+        world.pool.check_ready()
+    world.pool.set_availability("")
+    world.pool.check_ready()
+
+
+async def test_a_sandbox_adopted_from_the_kernel_is_known_again_by_its_link() -> None:
+    world = World()
+    world.supply("10.0.1.5", "10.0.1.6")
+    key = sandbox("a").key
+    recovered = Sandbox(names.recovered_key(names.host_ifname(key)))
+    world.ledger.adopt(Holding(recovered, "10.0.1.5", "", since=0))
+    assert list(world.pool.assignments()) == []
+    assert (await world.pool.assign(sandbox("a"))).address == "10.0.1.5"
+    released = await world.pool.release(key)
+    assert released is not None
+    assert released.host_ifname == names.host_ifname(key)
+    assert world.pool.find(key) is None

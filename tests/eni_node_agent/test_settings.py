@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from eni_node_agent.settings import Settings, SettingsError
+
+NODE = {"MY_NODE_NAME": "node-a"}
+
+
+def test_a_node_name_is_all_that_is_needed() -> None:
+    settings = Settings.from_env(NODE)
+    assert settings == Settings(node_name="node-a")
+    assert settings.journal_path == Path("/run/eni-agent/ledger.db")
+    assert settings.supply_path == Path("/var/lib/eni-agent/supply.json")
+
+
+def test_reports_all_problems_together() -> None:
+    environ = {"AWS_VPC_ENI_MTU": "575", "ENI_HOLD_SECONDS": "-1", "ENI_HOLDSECONDS": "3", "ENI_LOG_LEVEL": "loud"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    assert str(caught.value).split("; ") == [
+        'AWS_VPC_ENI_MTU is "575"',
+        "a number of bytes from 576 to 9001 is allowed",
+        "MY_NODE_NAME is not set",
+        "the name of this node is needed",
+        'ENI_HOLD_SECONDS is "-1"',
+        "a number of seconds from 0 to 120 is allowed",
+        'ENI_LOG_LEVEL is "loud"',
+        "one of DEBUG, INFO, WARNING, ERROR is allowed",
+        "ENI_HOLDSECONDS is not a setting of the agent",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("POD_MTU", "1500", "pod_mtu", 1500),
+        ("AWS_VPC_K8S_CNI_EXTERNALSNAT", "T", "external_snat", True),
+        ("AWS_VPC_K8S_CNI_EXTERNALSNAT", "yes", "external_snat", False),
+        ("AWS_VPC_CNI_NODE_PORT_SUPPORT", "0", "node_port_support", False),
+        ("AWS_VPC_K8S_CNI_RANDOMIZESNAT", "hashrandom", "snat_ports", "hashrandom"),
+        ("AWS_VPC_K8S_CNI_RANDOMIZESNAT", "dice", "snat_ports", "prng"),
+        ("AWS_VPC_K8S_CNI_CONNMARK", "0x100", "connmark", 256),
+        ("AWS_VPC_K8S_CNI_CONNMARK", "0", "connmark", 0x80),
+        ("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "10.1.2.3/8, x,fd00::/8", "exclude_snat_cidrs", ("10.0.0.0/8",)),
+        ("CLUSTER_ENDPOINT", "api.example", "cluster_endpoint", "https://api.example"),
+        ("CLUSTER_ENDPOINT", "http://10.0.0.1:6443/", "cluster_endpoint", "http://10.0.0.1:6443"),
+        ("HOST_CNI_BIN_PATH", "/bin", "cni_bin_dir", Path("/bin")),
+        ("ENI_HOLD_SECONDS", "2.5", "hold_seconds", 2.5),
+        ("ENI_STATE_DIR", "/state", "state_dir", Path("/state")),
+    ],
+)
+def test_reads_a_variable(name: str, value: str, field: str, expected: object) -> None:
+    assert getattr(Settings.from_env(NODE | {name: value}), field) == expected
+
+
+def test_pods_get_the_mtu_of_the_enis_unless_told() -> None:
+    assert Settings.from_env(NODE | {"AWS_VPC_ENI_MTU": "1500"}).pod_mtu == 1500
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ENI_SOCKET_PATH", "agent.sock"), ("ENI_HTTP_ADDRESS", "61680"), ("ENI_HTTP_ADDRESS", "a:b")]
+)
+def test_refuses_what_cannot_be_meant(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f'{name} is "{value}"'):
+        Settings.from_env(NODE | {name: value})
+
+
+def test_the_executables_variable_in_a_shared_environment_is_no_mistake() -> None:
+    Settings.from_env(NODE | {"ENI_AGENT_SOCKET": "/run/x.sock"})

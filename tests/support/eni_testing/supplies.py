@@ -1,0 +1,58 @@
+"""Supplies for tests of the agent: one ENI a line, addresses by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eni_crds.nodeippool import (
+    EniRole,
+    EniState,
+    PolicyValue,
+    Releasing,
+    Supply,
+    SupplyEni,
+    SupplyInstance,
+    SupplyLimits,
+    Totals,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def eni(
+    index: int,
+    *,
+    addresses: Sequence[str] = (),
+    prefixes: Sequence[str] = (),
+    releasing: Sequence[tuple[str, str]] = (),
+    state: EniState = EniState.ATTACHED,
+) -> SupplyEni:
+    """Returns the ENI at a device index; ``releasing`` as pairs of CIDR and token."""
+    return SupplyEni(
+        id=f"eni-{index:017x}",
+        mac=f"02:00:00:00:00:{index:02x}",
+        device_index=index,
+        role=EniRole.SECONDARY if index else EniRole.PRIMARY,
+        subnet_id="subnet-1",
+        subnet_cidr="10.0.0.0/16",
+        gateway="10.0.0.1",
+        primary_ip=f"10.0.250.{index + 10}",
+        state=state,
+        addresses=list(addresses),
+        prefixes=list(prefixes),
+        releasing=[Releasing(cidr=cidr, token=token) for cidr, token in releasing],
+    )
+
+
+def supply(*enis: SupplyEni, cooldown_seconds: int = 30) -> Supply:
+    """Returns the supply of an instance with these ENIs."""
+    return Supply(
+        instance=SupplyInstance(id="i-0000000000000000a", type="m5.large", zone="us-east-1a", vpc_id="vpc-1"),
+        limits=SupplyLimits(enis=3, addresses_per_eni=10, maximum_pods=29),
+        vpc_cidrs=["10.0.0.0/16"],
+        policy={"cooldownSeconds": PolicyValue(value=cooldown_seconds, origin="default")},
+        wanted=1,
+        totals=Totals(),
+        enis=list(enis),
+    )
