@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -207,6 +208,14 @@ async def test_check_compares_result_pool_and_kernel(node: Node) -> None:
     assert outcome.code == 102
     assert "eth0 is down" in outcome.json["msg"]
     assert f"not {ADDRESS}/32" in outcome.json["msg"]
+
+
+async def test_check_of_a_sandbox_found_again_by_its_host_link_looks_at_its_interface(node: Node) -> None:
+    result = (await node.call("ADD")).json
+    key = SandboxKey("eni", "c1", "eth0")
+    found_again = Sandbox(SandboxKey("", node.pool.held[key].host_ifname, ""))
+    node.pool.held[key] = dataclasses.replace(node.pool.held[key], sandbox=found_again)
+    assert await node.call("CHECK", prevResult=result) == (0, b"")
 
 
 async def test_check_of_an_unknown_container_says_so(node: Node) -> None:

@@ -6,6 +6,7 @@ kernel is ``pod_network``'s, the wire is ``spec``'s. Counterparts: the agent's `
 """
 
 import asyncio
+import dataclasses
 import logging
 from typing import Protocol
 
@@ -133,10 +134,13 @@ class Plugin:
         return b""
 
     async def _check(self, invocation: Invocation, netns: int | None) -> bytes:
-        assignment = self._pool.find(_sandbox(invocation).key)
-        if assignment is None:
+        sandbox = _sandbox(invocation)
+        held = self._pool.find(sandbox.key)
+        if held is None:
             message = f"the container {invocation.container_id} has no address in the network {invocation.config.name}"
             raise CniError(Code.UNKNOWN_CONTAINER, message)
+        # The pool may have found the sandbox again by its host link and know no more of it.
+        assignment = dataclasses.replace(held, sandbox=sandbox)
         ends = pod_network.interfaces(assignment)
         found = spec.differences(invocation.config.previous or {}, assignment.address, *ends)
         found += await self._network.check(_opened(invocation, netns), assignment, invocation.config.mtu)
