@@ -195,5 +195,6 @@ class Watches:
             registry=make_registry(self._feed, lambda: make_session(self._configuration)),
             settings=make_settings(self._node_name),
             clusterwide=True,
+            identity=self._node_name,  # kopf would ask the password database, which does not know our user
             stop_flag=self._flag,
         )
