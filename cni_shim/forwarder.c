@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -149,8 +150,8 @@ static int send_request(int agent, size_t length, int netns) {
             .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof netns)};
         memcpy(CMSG_DATA(rights), &netns, sizeof netns);
     }
-    ssize_t sent = sendmsg(agent, &message, MSG_NOSIGNAL);
-    for (size_t total = 0; sent >= 0; sent = send(agent, buffer + total, length - total, MSG_NOSIGNAL)) {
+    ssize_t sent = sendmsg(agent, &message, 0);
+    for (size_t total = 0; sent >= 0; sent = send(agent, buffer + total, length - total, 0)) {
         total += (size_t)sent;
         if (total == length) return 0;
         if (now_ms() >= deadline_ms) return errno = EAGAIN, -1;
@@ -201,6 +202,7 @@ static int forward(void) {
 
 int main(void) {
     const char *timeout = getenv("ENI_AGENT_TIMEOUT");
+    signal(SIGPIPE, SIG_IGN); /* whoever has gone shows as an error of write(2) */
     command = getenv("CNI_COMMAND");
     socket_path = getenv("ENI_AGENT_SOCKET");
     if (!command || !*command)

@@ -43,8 +43,11 @@ def main() -> int:
         exit_code, text = answer(posix.environ)
     except ForwardError as error:
         exit_code, text = 1, dump_error(error)
-    while text:
-        text = text[posix.write(1, text) :]
+    try:
+        while text:
+            text = text[posix.write(1, text) :]
+    except OSError:
+        pass  # the runtime is gone; nobody is left to be told
     return exit_code
 
 

@@ -121,6 +121,19 @@ def test_a_missing_command_is_named(executable: list[str]) -> None:
     assert "CNI_COMMAND" in outcome.json["msg"]
 
 
+def test_a_runtime_that_is_gone_is_no_reason_to_crash(executable: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environ = {"CNI_COMMAND": "ADD", "ENI_AGENT_SOCKET": "/nonexistent"}
+    try:
+        process = subprocess.run(
+            executable, env=environ, input=b"", stdout=writer, stderr=subprocess.PIPE, check=False, timeout=5
+        )
+    finally:
+        os.close(writer)
+    assert (process.returncode, process.stderr) == (1, b"")
+
+
 @contextlib.contextmanager
 def no_socket() -> Iterator[Path]:
     with cni.socket_path() as path:
