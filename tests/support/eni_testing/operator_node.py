@@ -354,6 +354,6 @@ class OperatorNode:
             before = (len(self.life.steps), self.agent.pending)
             await self.step()
             quiet = quiet + 1 if before == (len(self.life.steps), self.agent.pending) else 0
-            if quiet >= 40 and not self.agent.pending:
+            if quiet >= 14 and not self.agent.pending:
                 return
         raise AssertionError(f"not settled: {self.agent.pending} pods pending, last steps {self.life.steps[-10:]}")
