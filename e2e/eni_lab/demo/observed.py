@@ -52,6 +52,11 @@ class Pool:
         """Prefixes held."""
         return int(self.supply["totals"]["prefixes"]) if self.supply else 0
 
+    def has_in_prefix(self, address: str) -> bool:
+        """Whether the address is in one of the pool's prefixes."""
+        prefixes = [prefix for eni in self.supply.get("enis", []) for prefix in eni.get("prefixes", [])]
+        return any(ipaddress.ip_address(address) in ipaddress.ip_network(prefix) for prefix in prefixes)
+
     @property
     def is_settled(self) -> bool:
         """Whether nothing cools, nothing is handed over and exactly what is wanted is held."""

@@ -102,12 +102,20 @@ def _has_released(pool: observed.Pool) -> bool:
 def _change_mode(lab: Lab, report: Report) -> None:
     name = observed.pools(lab)[0].name
     _edit(lab, name, {"mode": "prefix"})
-    pool = _wait(lab, name, "a prefix", lambda now: now.prefixes > 0 and now.usage["free"] > 0)
-    report(f"edited {name}: mode prefix took effect, {pool.prefixes} prefix(es) beside the addresses in use")
+    pool = _wait(lab, name, "a prefix, and no single address that is idle", _is_in_prefix_mode, seconds=120)
+    report(f"edited {name}: mode prefix took effect, {pool.prefixes} prefix(es); single addresses stay while in use")
+    old = set(observed.pods(lab))
     pods = workload.scale(lab, FEW + 4, seconds=60)
+    new = [pod for pod in pods if pod not in old and pod.node == name]
     demand(observed.misplaced(lab, pods), "pods without an address of their own node")
+    demand([f"{pod.name}: {pod.address}" for pod in new if not pool.has_in_prefix(pod.address)], "not of a prefix")
     demand(workload.unreachable(lab, pods), "pods that do not reach each other")
-    report("new pods have addresses of the prefix and reach the old ones")
+    report(f"{len(new)} new pod(s) there have addresses of the prefix and reach the old ones")
+
+
+def _is_in_prefix_mode(pool: observed.Pool) -> bool:
+    idle_singles = [cidr for cidr in pool.usage["idle"] if cidr.endswith("/32")]
+    return pool.prefixes > 0 and pool.usage["free"] > 0 and pool.is_settled and not idle_singles
 
 
 def _show(lab: Lab, report: Report) -> None:

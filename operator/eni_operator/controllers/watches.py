@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 import kopf
@@ -195,6 +195,6 @@ class Watches:
             registry=make_registry(self._feed, lambda: make_session(self._configuration)),
             settings=make_settings(self._node_name),
             clusterwide=True,
-            identity=self._node_name,  # kopf would ask the password database, which does not know our user
+            identity=cast("Any", self._node_name),  # kopf would ask the password database, which does not know our user
             stop_flag=self._flag,
         )
