@@ -29,5 +29,5 @@ RUN mkdir -p /src/e2e /out/opt/eni/bin \
 FROM base
 COPY --from=dependencies /opt/eni /opt/eni
 COPY --from=build /out/ /
-ENV PATH=/opt/eni/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONUNBUFFERED=1
+ENV PATH=/opt/eni/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONUNBUFFERED=1 AWS_DATA_PATH=/opt/eni/share/aws
 CMD ["eni-agent", "run"]
