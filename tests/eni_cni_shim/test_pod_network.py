@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.netns
 
 MTU = 9001
+KERNEL = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
 
 def assignment(number: int, container_id: str = "") -> Assignment:
@@ -80,6 +82,23 @@ async def test_the_first_packet_arrives_and_no_arp_is_spoken(node: Host, network
         entries = host.run(["ip", "-4", "neigh"]).stdout.splitlines()
         assert len(entries) == 1
         assert "PERMANENT" in entries[0]
+
+
+def datagram_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+@pytest.mark.skipif(KERNEL < (6, 8), reason="rtnl_getlink() synchronises the carrier since Linux 6.8")
+async def test_what_a_pod_sends_at_once_arrives(network: PodNetwork, make_pod: Callable[[], Pod]) -> None:
+    with datagram_socket() as server:
+        server.bind((NODE_ADDRESS, 0))
+        server.settimeout(2)
+        for number in range(30, 40):
+            pod = make_pod()
+            with pod.call(datagram_socket) as client:
+                await network.add(pod.netns, assignment(number), MTU)
+                client.sendto(b"first", server.getsockname())
+            assert server.recvfrom(16)[1][0] == f"10.0.1.{number}"
 
 
 async def test_the_pod_has_what_the_data_path_needs_and_one_queue(network: PodNetwork, pod: Pod) -> None:

@@ -120,6 +120,9 @@ def add(netns: int, assignment: Assignment, mtu: int) -> None:
             messages.new_neighbour(link.ifindex, assignment.address, pod.mac),
             messages.new_host_route(link.ifindex, assignment.address, assignment.route_table),
         )
+        # The pod's end has its carrier only now and drops what it sends until the kernel's link watch has come by, up
+        # to a second later. Asking for the link makes that happen at once (rtnl_getlink() since Linux 6.8).
+        pod_socket.request(messages.get_link(pod.name))
 
 
 def check(netns: int, assignment: Assignment, mtu: int) -> list[str]:
