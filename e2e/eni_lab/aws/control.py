@@ -33,6 +33,7 @@ class Control:
         router.add_post("/_lab/denials", self.add_denial)
         router.add_delete("/_lab/denials", self.clear_denials)
         router.add_post("/_lab/service-times", self.set_service_times)
+        router.add_post("/_lab/metadata", self.set_metadata)
         router.add_get("/_lab/calls", self.show_calls)
         router.add_delete("/_lab/calls", self.reset_calls)
         router.add_get("/_lab/state", self.show_state)
@@ -91,6 +92,15 @@ class Control:
             raise web.HTTPBadRequest(text="enabled must be true or false")
         self._endpoint.times = ServiceTimes() if enabled else NO_TIME
         return web.json_response({"enabled": enabled})
+
+    async def set_metadata(self, request: web.Request) -> web.Response:
+        """Scripts metadata of an instance: ``{"instance": id, "items": {path: text or null}}``; null takes it away."""
+        body = await _object(request)
+        instance_id, items = body.get("instance"), body.get("items")
+        if self._engine.region.instances.get(str(instance_id)) is None or not isinstance(items, dict):
+            raise web.HTTPBadRequest(text=f"instance is {instance_id!r}, items must be an object of paths")
+        self._engine.region.metadata_items.setdefault(str(instance_id), {}).update(items)
+        return web.json_response(self._engine.region.metadata_items[str(instance_id)])
 
     async def show_calls(self, request: web.Request) -> web.Response:
         """Shows counts, and with ``?last=N`` the last N calls."""

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from eni_lab.aws.engine.engine import Engine
 from eni_lab.aws.engine.images import IMAGES
-from eni_lab.aws.engine.model import Instance
+from eni_lab.aws.engine.model import OWNER_ID, Instance
 from eni_lab.aws.metadata import metadata_tree
 from eni_lab.aws.sessions import Sessions
 
@@ -86,12 +86,10 @@ class MetadataService:
         if "dynamic" in request.match_info:
             document = self._identity_document(instance)
             return look_up({"instance-identity/document": document}, request.match_info["dynamic"])
-        tree = metadata_tree(self._engine.region, instance)
+        tree, path = metadata_tree(self._engine.region, instance), request.match_info.get("path", "")
         if instance.role:
-            tree["iam/security-credentials/" + instance.role] = ""
-        path = request.match_info.get("path", "")
-        if instance.role and path == "iam/security-credentials/" + instance.role:
-            return self._credentials(instance)
+            credentials = "iam/security-credentials/" + instance.role
+            tree[credentials] = self._credentials(instance) if path == credentials else ""
         return look_up(tree, path)
 
     def _credentials(self, instance: Instance) -> str:
@@ -109,18 +107,18 @@ class MetadataService:
         )
 
     def _identity_document(self, instance: Instance) -> str:
-        tree = metadata_tree(self._engine.region, instance)
+        region = self._engine.region
         return json.dumps(
             {
-                "accountId": tree["owner-id"],
+                "accountId": OWNER_ID,
                 "architecture": IMAGES[instance.image_id].architecture,
-                "availabilityZone": tree["placement/availability-zone"],
+                "availabilityZone": region.subnet(instance.subnet_id).zone,
                 "imageId": instance.image_id,
                 "instanceId": instance.id,
                 "instanceType": instance.type,
                 "pendingTime": _iso(instance.launched),
                 "privateIp": instance.private_ip,
-                "region": tree["placement/region"],
+                "region": region.knobs.region,
                 "version": "2017-09-30",
             }
         )

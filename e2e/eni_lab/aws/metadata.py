@@ -32,18 +32,20 @@ def metadata_tree(region: Region, instance: Instance) -> dict[str, str]:
             tree["mac"] = eni.mac
         folder = f"network/interfaces/macs/{eni.mac}/"
         tree |= {folder + name: value for name, value in _eni_items(region, eni).items() if value}
-    return tree
+    scripted = region.metadata_items.get(instance.id, {})
+    return {path: value for path, value in {**tree, **scripted}.items() if value is not None}
 
 
 def _shown(region: Region, instance: Instance) -> list[Eni]:
-    """Returns the ENIs whose link is up, as they were a lag ago (as they are, when younger than that)."""
-    then = region.enis.as_of(region.now - region.knobs.metadata_lag_seconds)
-    current = [eni for eni in region.enis_of(instance.id) if eni.attachment and eni.attachment.link_at <= region.now]
-    return [_with_attachment(then.get(eni.id, eni), eni) for eni in current]
-
-
-def _with_attachment(old: Eni, current: Eni) -> Eni:
-    return old if old.attachment is not None else current
+    """Returns the ENIs whose link is up, as they were a lag ago, or when their link came up if that is later."""
+    lagging = region.now - region.knobs.metadata_lag_seconds
+    shown = []
+    for eni in region.enis_of(instance.id):
+        assert eni.attachment is not None
+        if eni.attachment.link_at <= region.now:
+            then = region.enis.as_of(max(lagging, eni.attachment.link_at))
+            shown.append(then.get(eni.id, eni))
+    return shown
 
 
 def _eni_items(region: Region, eni: Eni) -> dict[str, str]:

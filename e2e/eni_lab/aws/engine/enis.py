@@ -113,7 +113,7 @@ def remember(region: Region, action: str, args: Args, made: Any) -> None:
 
 
 def _fingerprint(args: Args) -> str:
-    return json.dumps({key: value for key, value in args.items() if key != "ClientToken"}, sort_keys=True)
+    return json.dumps({key: value for key, value in args.items() if key != "ClientToken"}, sort_keys=True, default=str)
 
 
 def _known_or_replayed(region: Region, made: Eni) -> Eni | None:

@@ -58,7 +58,7 @@ _UNMODELLED = (
     *("creation-date", "description", "kernel-id", "manifest-location", "platform", "product-code"),
     *("product-code.type", "ramdisk-id", "root-device-name", "source-image-id", "source-image-region"),
     *("source-instance-id", "state-reason-code", "state-reason-message", "sriov-net-support"),
-    *("free-tier-eligible", "image-watermark-key"),
+    *("free-tier-eligible", "boot-mode", "public-ssm-parameter-name"),
 )
 
 _FILTERS: Filters[Image] = {

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from eni_lab.aws.engine.eni_views import instance_eni_view, private_dns_name, timestamp
+from eni_lab.aws.engine.eni_views import eni_filters, instance_eni_view, private_dns_name, timestamp
 from eni_lab.aws.engine.images import IMAGES
-from eni_lab.aws.engine.listing import Filters, FilterValue
+from eni_lab.aws.engine.listing import Filters, FilterValue, filter_texts
 from eni_lab.aws.engine.model import OWNER_ID, Eni, Instance, InstanceState
 from eni_lab.aws.engine.region import Region, slot_of
 from eni_lab.aws.engine.security_groups import group_views
@@ -79,22 +79,16 @@ def _metadata_view(instance: Instance) -> dict[str, Any]:
 def instance_filters(region: Region, moment: float) -> Filters[Instance]:
     """Returns what DescribeInstances can filter by, as of a moment."""
 
-    def of_enis(look: Callable[[Eni], list[str]]) -> Callable[[Instance], FilterValue]:
-        return lambda instance: [text for eni in enis_as_of(region, instance, moment) for text in look(eni)]
+    def of_enis(look: Callable[[Eni], FilterValue]) -> Callable[[Instance], FilterValue]:
+        return lambda one: [text for eni in enis_as_of(region, one, moment) for text in filter_texts(look(eni))]
 
     return {
         **_OF_THE_INSTANCE,
+        **{f"network-interface.{name}": of_enis(look) for name, look in eni_filters(region, moment).items()},
         "architecture": lambda one: IMAGES[one.image_id].architecture,
         "availability-zone": lambda one: region.subnet(one.subnet_id).zone,
         "availability-zone-id": lambda one: region.subnet(one.subnet_id).zone_id,
         "hypervisor": lambda one: region.types[one.type].hypervisor,
-        "network-interface.addresses.private-ip-address": of_enis(lambda eni: [eni.primary_ip, *eni.addresses]),
-        "network-interface.group-id": of_enis(lambda eni: list(eni.groups)),
-        "network-interface.mac-address": of_enis(lambda eni: [eni.mac]),
-        "network-interface.network-interface-id": of_enis(lambda eni: [eni.id]),
-        "network-interface.subnet-id": of_enis(lambda eni: [eni.subnet_id]),
-        "network-interface.vpc-id": of_enis(lambda eni: [eni.vpc_id]),
-        "network-interface.attachment.device-index": of_enis(lambda eni: [str(slot_of(eni)[1])]),
         "private-dns-name": lambda one: private_dns_name(region, one.private_ip),
     }
 

@@ -47,10 +47,11 @@ def _launch(region: Region, args: Args) -> list[Instance]:
         resource: tags_on_create(region, args, resource, others=("instance", "network-interface", "volume"))
         for resource in ("instance", "network-interface")
     }
+    metadata = _metadata(args.get("MetadataOptions", {}))
     enis = _primary_enis(region, args, tags["network-interface"])
     reservation_id = region.new_id("r")
     return [
-        _start(region, args, eni, _Place(reservation_id, index, kind.name, tags["instance"]))
+        _start(region, args, eni, _Place(reservation_id, index, kind.name, metadata, tags["instance"]))
         for index, eni in enumerate(enis)
     ]
 
@@ -88,6 +89,7 @@ class _Place:
     reservation_id: str
     index: int
     kind: str
+    metadata: MetadataOptions
     tags: Tags
 
 
@@ -104,7 +106,7 @@ def _start(region: Region, args: Args, eni: Eni, place: _Place) -> Instance:
         groups=eni.groups,
         state=InstanceState.PENDING,
         launched=region.now,
-        metadata=_metadata(args.get("MetadataOptions", {})),
+        metadata=place.metadata,
         role=args.get("IamInstanceProfile", {}).get("Name", ""),
         lifecycle="spot" if args.get("InstanceMarketOptions", {}).get("MarketType") == "spot" else "",
         tags=place.tags,

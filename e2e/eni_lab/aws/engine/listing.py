@@ -59,6 +59,15 @@ def tag_filter(name: str, tags: Mapping[str, str]) -> FilterValue:
     return tags.keys() if name == "tag-key" else tags.get(name.removeprefix("tag:"))
 
 
+def filter_texts(value: FilterValue) -> Iterable[str]:
+    """Returns what a filter's patterns are compared with."""
+    if value is None:
+        return ()
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    return (str(value),) if isinstance(value, str | int) else value
+
+
 def _passing(
     region: Region, requested: Sequence[Mapping[str, Any]], rows: Mapping[str, Row], filters: Filters[Row]
 ) -> dict[str, Row]:
@@ -69,7 +78,7 @@ def _passing(
     for wanted in requested:
         look = _look(wanted["Name"], filters)
         pattern = _pattern(wanted.get("Values", []))
-        passed = {key: row for key, row in passed.items() if any(map(pattern.fullmatch, _texts(look(row))))}
+        passed = {key: row for key, row in passed.items() if any(map(pattern.fullmatch, filter_texts(look(row))))}
     return passed
 
 
@@ -79,14 +88,6 @@ def _look(name: str, filters: Filters[Row]) -> Callable[[Row], FilterValue]:
     if name == "tag-key" or name.startswith("tag:"):
         return lambda row: tag_filter(name, row.tags)  # type: ignore[attr-defined]
     raise invalid_value(f"The filter '{name}' is invalid")
-
-
-def _texts(value: FilterValue) -> Iterable[str]:
-    if value is None:
-        return ()
-    if isinstance(value, bool):
-        return (str(value).lower(),)
-    return (str(value),) if isinstance(value, str | int) else value
 
 
 def _pattern(values: Sequence[str]) -> re.Pattern[str]:

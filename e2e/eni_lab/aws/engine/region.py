@@ -48,6 +48,8 @@ class Region:
         self.pools: dict[str, SubnetPool] = {}
         self.ipv6_pools: dict[str, Ipv6SubnetPool] = {}
         self.client_tokens: dict[tuple[str, str], tuple[str, Any]] = {}
+        self.metadata_items: dict[str, dict[str, str | None]] = {}
+        """Scripted metadata by instance and path, such as a spot notice; None takes an item away."""
         self._due: list[tuple[float, int, Callable[[], None] | None]] = []
         self._sequence = count()
         self._elapsed = 0

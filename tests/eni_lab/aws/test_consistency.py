@@ -1,0 +1,77 @@
+import pytest
+
+from eni_lab.aws.engine.knobs import Knobs
+from eni_lab.aws.engine.table import Table
+from eni_testing.ec2_engine import EngineLab
+
+
+def test_describe_answers_as_of_a_while_ago() -> None:
+    lab = EngineLab(knobs=Knobs(throttling=False, describe_lag_seconds=2.0))
+    lab.now += 10
+    eni = lab.eni()
+    with lab.refused("InvalidNetworkInterfaceID.NotFound"):
+        lab.show(eni)
+    lab.now += 2
+    lab.call("AssignPrivateIpAddresses", NetworkInterfaceId=eni, SecondaryPrivateIpAddressCount=1)
+    assert len(lab.show(eni)["PrivateIpAddresses"]) == 1
+    lab.now += 2
+    assert len(lab.show(eni)["PrivateIpAddresses"]) == 2
+    lab.call("DeleteNetworkInterface", NetworkInterfaceId=eni)
+    assert lab.show(eni)["NetworkInterfaceId"] == eni
+    lab.now += 2
+    assert lab.call("DescribeNetworkInterfaces")["NetworkInterfaces"] == []
+
+
+def test_a_new_eni_can_be_unknown_to_mutations_for_a_while() -> None:
+    lab = EngineLab(knobs=Knobs(throttling=False, visible_after_seconds=1.0))
+    eni = lab.eni()
+    with lab.refused("InvalidNetworkInterfaceID.NotFound"):
+        lab.call("CreateTags", Resources=[eni], Tags=[{"Key": "a", "Value": "1"}])
+    lab.now += 1
+    lab.call("CreateTags", Resources=[eni], Tags=[{"Key": "a", "Value": "1"}])
+
+
+def test_a_new_eni_can_be_pending_for_a_while() -> None:
+    lab = EngineLab(knobs=Knobs(throttling=False, creating_seconds=1.0))
+    eni = lab.eni()
+    before = lab.engine.version
+    assert lab.show(eni)["Status"] == "pending"
+    lab.now += 1
+    assert (lab.show(eni)["Status"], lab.engine.version > before) == ("available", True)
+
+
+def test_a_table_undoes_its_changes_back_to_a_moment() -> None:
+    moment = [0.0]
+    table: Table[str] = Table(lambda: moment[0], lambda: 10.0)
+    for at, value in ((1.0, "one"), (2.0, "two"), (4.0, "four")):
+        moment[0] = at
+        table.put("k", value)
+    moment[0] = 5.0
+    table.remove("k")
+    past = {at: dict(table.as_of(at)) for at in (0.5, 1.0, 3.0, 4.5, 5.0)}
+    assert past == {0.5: {}, 1.0: {"k": "one"}, 3.0: {"k": "two"}, 4.5: {"k": "four"}, 5.0: {}}
+
+
+def test_a_table_forgets_what_nobody_will_ask_for() -> None:
+    moment = [0.0]
+    table: Table[int] = Table(lambda: moment[0], lambda: 1.0)
+    for number in range(100):
+        moment[0] = float(number)
+        table.put("k", number)
+    assert len(table._log) <= 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"colour": 1}, "there is no knob 'colour'"),
+        ({"link_seconds": "2"}, "must be of type float"),
+        ({"link_seconds": True}, "must be of type float"),
+        ({"throttling": 1}, "must be of type bool"),
+        ({"link_seconds": -1.0}, "must not be negative"),
+        ({"address_choice": "best"}, "allowed are random, packed"),
+    ],
+)
+def test_a_bad_knob_is_refused(changes: dict[str, object], error: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        Knobs().changed(**changes)
