@@ -52,6 +52,8 @@ class Settings:
     """HOST_CNI_CONFDIR_PATH. Where the runtime finds its conflist, as this process sees it."""
     cluster_endpoint: str = ""
     """CLUSTER_ENDPOINT. URL of the API server where the service address is of no use (no kube-proxy yet)."""
+    service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    """ENI_SERVICE_ACCOUNT_DIR. Where this pod's token and the API server's certificate authority are mounted."""
     socket_path: Path = Path(AGENT_SOCKET)
     """ENI_SOCKET_PATH. Unix socket for the CNI executable."""
     run_dir: Path = Path("/run/eni-agent")
@@ -96,6 +98,9 @@ class Settings:
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
             "cluster_endpoint": reader.url("CLUSTER_ENDPOINT"),
+            "service_account_dir": reader.absolute_path(
+                "ENI_SERVICE_ACCOUNT_DIR", "/var/run/secrets/kubernetes.io/serviceaccount"
+            ),
             "socket_path": reader.absolute_path("ENI_SOCKET_PATH", AGENT_SOCKET),
             "run_dir": reader.absolute_path("ENI_RUN_DIR", "/run/eni-agent"),
             "state_dir": reader.absolute_path("ENI_STATE_DIR", "/var/lib/eni-agent"),

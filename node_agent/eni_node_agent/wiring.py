@@ -98,7 +98,7 @@ class Agent:
     async def _follow_cluster(self) -> None:
         """Supply and pods in, usage out."""
         kube = await _load("eni_node_agent.cluster.kube")
-        api = kube.KubeApi.in_cluster(self._settings.cluster_endpoint)
+        api = kube.KubeApi.in_cluster(self._settings.cluster_endpoint, self._settings.service_account_dir)
         node = self._settings.node_name
         self._writer = UsageWriter(api, node, self._reporter.report, clock=self._clock)
         try:

@@ -66,6 +66,7 @@ class SupplyFlow:
         if supply is not None:
             log.info("serving from the saved supply", extra={"enis": len(supply.enis)})
             self._take(supply)
+        self._pool.set_availability(self.problem)
 
     def take(self, pool: NodeIPPool) -> None:
         """Takes over what the operator says."""

@@ -36,8 +36,12 @@ class KubeApi:
         self._rest = _kubernetes().rest.RESTClientObject(configuration)
 
     @classmethod
-    def in_cluster(cls, endpoint: str) -> Self:
-        """Returns the API of the cluster this pod runs in; ``endpoint`` (a URL) instead of the service address.
+    def in_cluster(cls, endpoint: str, service_account: Path) -> Self:
+        """Returns the API of the cluster this pod runs in.
+
+        Args:
+            endpoint: URL to use instead of the service address; empty: the service address.
+            service_account: folder of the token, which is read anew every minute, and of ``ca.crt``.
 
         Raises:
             OSError: the service account is not mounted.
@@ -45,7 +49,11 @@ class KubeApi:
         kubernetes = _kubernetes()
         configuration = kubernetes.configuration.Configuration()
         try:
-            kubernetes.incluster_config.load_incluster_config(client_configuration=configuration)
+            kubernetes.incluster_config.load_incluster_config(
+                client_configuration=configuration,
+                token_filename=str(service_account / "token"),
+                cert_filename=str(service_account / "ca.crt"),
+            )
         except kubernetes.config_exception.ConfigException as error:
             raise OSError(f"service account cannot be used: {error}") from error
         if endpoint:

@@ -1,0 +1,241 @@
+"""The agent as a process: started, killed, rebooted, cut off; pods keep what is theirs."""
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from eni_crds.conditions import ConditionType, Reason
+from eni_crds.nodeippool import Condition, ConditionStatus
+from eni_testing.agents import NODE, AgentNode
+from eni_testing.api_server import PODS, POOLS, pod
+from eni_testing.eventually import eventually
+from eni_testing.supplies import eni, supply
+
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(90)]
+
+FOUR = [f"10.0.1.{last}" for last in range(4, 8)]
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[AgentNode]:
+    made = AgentNode()
+    try:
+        async with made.api_server():
+            yield made
+    finally:
+        made.close()
+
+
+def usage(node: AgentNode) -> dict[str, object]:
+    return node.api.applied[-1].usage if node.api.applied else {}
+
+
+def pod_links(node: AgentNode) -> list[str]:
+    lines = node.host.run(["ip", "-brief", "link", "show", "type", "veth"]).stdout.splitlines()
+    return [line.split("@")[0] for line in lines if line.startswith("eni")]
+
+
+async def test_a_pod_gets_its_address_once_the_operator_has_spoken(node: AgentNode) -> None:
+    node.start()
+    await node.until_serving()
+    outcome = await node.status()
+    assert (outcome.code, "no supply has been seen yet" in outcome.json["msg"]) == (50, True)
+    assert not node.conflist.exists()
+    await node.give(supply(eni(0, addresses=FOUR)))
+    await node.until_able()
+    assert (await node.status()).exit_code == 0
+    assert await node.address_of("web") == "10.0.1.4"
+    assert node.host.reaches("10.0.1.4")
+    await eventually(lambda: usage(node).get("assigned") == 1, "usage reported")
+    assert (await node.delete("web")).exit_code == 0
+    await eventually(lambda: usage(node).get("cooling") == 1, "usage reported")
+    await eventually(lambda: pod_links(node) == [], "no link is left")
+
+
+async def test_demand_is_reported_before_anybody_asks_for_an_address(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    await node.api.put(PODS, pod("early"))
+    node.start()
+    await eventually(lambda: usage(node).get("pending") == 1, "pending reported", within=15)
+    for number in range(5):
+        await node.api.put(PODS, pod(f"web-{number}"))
+    await eventually(lambda: usage(node).get("pending") == 6, "pending reported")
+    conditions = {entry["type"]: entry["status"] for entry in node.api.applied[-1].body["status"]["conditions"]}
+    assert conditions == {"AgentConnected": "True", "DriftDetected": "False"}
+
+
+async def test_an_add_waits_for_the_pool_to_grow(node: AgentNode) -> None:
+    await node.give(supply(eni(0)))
+    node.start()
+    await node.until_able()
+    adding = asyncio.create_task(node.address_of("web"))
+    await eventually(lambda: usage(node).get("pending") == 1, "the wait is reported as demand")
+    await node.give(supply(eni(0, addresses=FOUR)))
+    assert await adding == "10.0.1.4"
+
+
+async def test_an_add_that_waited_in_vain_says_why_in_the_operators_words(node: AgentNode) -> None:
+    node.variables["ENI_HOLD_SECONDS"] = "0.3"
+    full = Condition(
+        type=ConditionType.SUBNET_EXHAUSTED,
+        status=ConditionStatus.TRUE,
+        reason=Reason.SUBNET_FULL,
+        message="subnet-1 has 0 free addresses",
+        last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    await node.give(supply(eni(0)), full)
+    node.start()
+    why = "subnet-1 has 0 free addresses"
+    await eventually(lambda: why in node.http("/readyz")[1], "not ready, and why", within=15)
+    assert node.http("/readyz")[0] == 503
+    outcome = await node.add("web")
+    assert outcome.code == 11
+    assert why in outcome.json["msg"]
+    assert outcome.json["details"] == "SubnetFull"
+    assert not node.conflist.exists()
+
+
+async def test_a_killed_agent_knows_every_pod_again(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    first = await node.address_of("web")
+    cooling = await node.address_of("gone")
+    assert (await node.delete("gone")).exit_code == 0
+    node.stop(signal.SIGKILL)
+    node.start()
+    await node.until_serving()
+    assert {await node.address_of("a"), await node.address_of("b")} == set(FOUR) - {first, cooling}
+    assert await node.address_of("web") == first
+    assert node.host.reaches(first)
+
+
+async def test_serves_add_and_del_with_the_api_server_gone_also_after_a_restart(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    node.api.refusal = 503
+    await node.api.cut_watches()
+    assert node.stop() == 0
+    node.conflist.unlink()
+    node.start()
+    await node.until_able()
+    assert await node.address_of("web") == "10.0.1.4"
+    assert (await node.delete("web")).exit_code == 0
+    node.api.refusal = None
+    written = len(node.api.applied)
+    await eventually(lambda: len(node.api.applied) > written, "usage reported again", within=15)
+
+
+@pytest.mark.parametrize("length", [0, 100])
+async def test_a_torn_journal_gives_no_live_pods_address_away(node: AgentNode, length: int) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    first = await node.address_of("web")
+    node.stop(signal.SIGKILL)
+    node.journal.write_bytes(node.journal.read_bytes()[:length])
+    node.start()
+    await node.until_serving()
+    others = {await node.address_of(name) for name in ("a", "b", "c")}
+    assert others == set(FOUR) - {first}
+    assert "addresses adopted from the kernel" in node.log
+    assert await node.address_of("web") == first
+    assert (await node.delete("web")).exit_code == 0
+    assert not node.host.reaches(first, timeout=0.2)
+
+
+async def test_after_a_reboot_no_address_stays_with_a_dead_pod(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await node.address_of("web")
+    node.stop(signal.SIGKILL)
+    boot = usage(node)["bootID"]
+    shutil.rmtree(node.folder / "run")
+    [link] = pod_links(node)
+    node.host.run(["ip", "link", "delete", link])
+    node.start()
+    await node.until_serving()
+    assert {await node.address_of(name) for name in "abcd"} == set(FOUR)
+    await eventually(lambda: usage(node)["bootID"] != boot, "another boot is reported")
+
+
+async def test_a_release_is_confirmed_when_the_pod_has_gone_and_its_address_has_rested(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR), cooldown_seconds=1))
+    node.start()
+    await node.until_able()
+    address = await node.address_of("web")
+    marked = supply(eni(0, addresses=FOUR, releasing=[(f"{address}/32", "t1")]), cooldown_seconds=1)
+    await node.give(marked)
+    assert await node.address_of("other") != address
+    await eventually(lambda: usage(node).get("assigned") == 2, "usage reported")
+    assert usage(node)["released"] == []
+    await node.delete("web")
+    expected = [{"cidr": f"{address}/32", "token": "t1"}]
+    await eventually(lambda: usage(node)["released"] == expected, "the release is confirmed", within=8)
+
+
+async def test_an_eni_that_appears_later_serves_then(node: AgentNode) -> None:
+    node.host.run(["ip", "link", "set", "eth0", "down"])
+    await node.give(supply(eni(0), eni(1, addresses=["10.0.1.9"])))
+    node.start()
+    await node.until_able()
+    adding = asyncio.create_task(node.address_of("web"))
+    await eventually(lambda: usage(node).get("pending") == 1, "the pod waits")
+    node.host.run(["ip", "link", "add", "eth1", "address", "02:00:00:00:00:01", "type", "veth", "peer", "wire1"])
+    assert await adding == "10.0.1.9"
+    assert node.host.reaches("10.0.1.9")
+
+
+async def test_what_others_undo_is_repaired_and_told(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    address = await node.address_of("web")
+    node.host.run(["ip", "rule", "delete", "priority", "512"])
+    await eventually(lambda: "512:" in node.host.run(["ip", "rule"]).stdout, "the rule is back")
+    assert node.host.reaches(address)
+
+    def drift() -> dict[str, str]:
+        found = node.api.applied[-1].body["status"]["conditions"]
+        return next(entry for entry in found if entry["type"] == "DriftDetected")
+
+    await eventually(lambda: drift()["status"] == "True", "drift reported")
+    assert "rule 1" in drift()["message"]
+    assert 'eni_agent_network_repairs_total{kind="rule"} 1.0' in node.http("/metrics")[1]
+
+
+async def test_pages_tell_health_readiness_and_numbers(node: AgentNode) -> None:
+    node.start()
+    await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)
+    status, text = node.http("/readyz")
+    assert (status, "no supply has been seen yet" in text) == (503, True)
+    await node.give(supply(eni(0, addresses=FOUR)))
+    await eventually(lambda: node.http("/readyz")[0] == 200, "ready")
+    await node.address_of("web")
+    text = node.http("/metrics")[1]
+    assert 'eni_agent_addresses{state="assigned"} 1.0' in text
+    assert 'eni_agent_request_seconds_count{outcome="success",verb="ADD"} 1.0' in text
+
+
+async def test_a_bad_object_leaves_the_last_good_supply(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await node.api.put(POOLS, {"metadata": {"name": NODE}, "status": {"supply": {"enis": 3}}})
+    await eventually(lambda: "NodeIPPool cannot be read" in node.log, "said so")
+    assert await node.address_of("web") == "10.0.1.4"
+
+
+def test_an_environment_that_makes_no_sense_is_one_sentence() -> None:
+    command = [sys.executable, "-m", "eni_node_agent", "run"]
+    result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=20, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "eni-agent run: MY_NODE_NAME is not set; the name of this node is needed\n"

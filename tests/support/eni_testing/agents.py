@@ -1,0 +1,185 @@
+"""The real agent as a process on a node of its own, with an API server beside it and pods to serve."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import certifi
+
+from eni_testing import cni
+from eni_testing.api_server import POOLS, ApiServer
+from eni_testing.eventually import eventually
+from eni_testing.hosts import Host
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from eni_crds.nodeippool import Condition, Supply
+
+NODE = "node-a"
+HTTP = "127.0.0.1:61680"
+
+
+class AgentNode:
+    """A node whose primary ENI is there (``eni(0)`` of ``supplies``), and folders as the agent's pod mounts them."""
+
+    def __init__(self) -> None:
+        self.host = Host()
+        self.folder = Path(tempfile.mkdtemp(prefix="eni-agent-"))
+        for name in ("bin", "conf", "account"):
+            (self.folder / name).mkdir()
+        (self.folder / "account" / "token").write_text("token")
+        shutil.copy(certifi.where(), self.folder / "account" / "ca.crt")
+        self.host.run(["ip", "link", "add", "eth0", "address", "02:00:00:00:00:00", "type", "veth", "peer", "wire0"])
+        self.host.run(["ip", "address", "add", "10.0.250.10/24", "dev", "eth0"])
+        for link in ("wire0", "eth0"):
+            self.host.run(["ip", "link", "set", link, "up"])
+        self.host.run(["ip", "route", "add", "default", "via", "10.0.250.1"])
+        self.api = ApiServer()
+        self.variables: dict[str, str] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pods: dict[str, Host] = {}
+
+    @property
+    def conflist(self) -> Path:
+        """The file that makes the node Ready."""
+        return self.folder / "conf" / "10-eni.conflist"
+
+    @property
+    def journal(self) -> Path:
+        """The ledger's journal."""
+        return self.folder / "run" / "ledger.db"
+
+    @property
+    def socket_path(self) -> Path:
+        """The agent's socket."""
+        return self.folder / "run" / "agent.sock"
+
+    @property
+    def log(self) -> str:
+        """What the agents of this node have logged."""
+        return (self.folder / "log").read_text()
+
+    @contextlib.asynccontextmanager
+    async def api_server(self) -> AsyncIterator[Self]:
+        """Serves the API on the node's loopback."""
+        listener = self.host.call(socket.create_server, ("127.0.0.1", 6443))
+        async with self.api.serve(listener):
+            yield self
+
+    def start(self) -> None:
+        """Starts the agent; does not wait for anything."""
+        environ = {
+            "PATH": os.environ["PATH"],
+            "MY_NODE_NAME": NODE,
+            "HOST_CNI_BIN_PATH": str(self.folder / "bin"),
+            "HOST_CNI_CONFDIR_PATH": str(self.folder / "conf"),
+            "CLUSTER_ENDPOINT": "http://127.0.0.1:6443",
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": "6443",
+            "ENI_SERVICE_ACCOUNT_DIR": str(self.folder / "account"),
+            "ENI_SOCKET_PATH": str(self.socket_path),
+            "ENI_RUN_DIR": str(self.folder / "run"),
+            "ENI_STATE_DIR": str(self.folder / "state"),
+            "ENI_HTTP_ADDRESS": HTTP,
+        }
+        command = [sys.executable, "-m", "eni_node_agent", "run"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
+            )
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ends the agent by a signal; returns its exit code."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        code = self._process.wait(timeout=10)
+        self._process = None
+        return code
+
+    async def give(self, supply: Supply, *conditions: Condition) -> None:
+        """Lets the operator say what the node has."""
+        found = self.api.objects[POOLS].get(NODE, {})
+        status = dict(found.get("status", {}))
+        status["supply"] = supply.dump()
+        status["conditions"] = [condition.dump() for condition in conditions]
+        await self.api.put(POOLS, {"metadata": {"name": NODE}, "status": status})
+
+    async def until_serving(self) -> None:
+        """Waits until the agent takes requests."""
+        await eventually(self._accepts, "the agent takes requests", within=15)
+
+    async def until_able(self) -> None:
+        """Waits until the agent has told the runtime of the node."""
+        await eventually(self.conflist.exists, "the conflist is written", within=15)
+
+    async def add(self, name: str, *, within: float = 25) -> cni.Outcome:
+        """Has a pod set up, as the runtime would; its namespace is kept until ``close``."""
+        if name not in self._pods:
+            self._pods[name] = Host()
+        return await asyncio.to_thread(self._command, "ADD", name, self._pods[name].path, within)
+
+    async def delete(self, name: str) -> cni.Outcome:
+        """Has a pod taken down, as the runtime would."""
+        pod = self._pods.pop(name)
+        outcome = await asyncio.to_thread(self._command, "DEL", name, pod.path, 25)
+        pod.close()
+        return outcome
+
+    async def address_of(self, name: str) -> str:
+        """Has a pod set up; returns its address."""
+        outcome = await self.add(name)
+        assert outcome.exit_code == 0, outcome.stdout
+        address: str = outcome.json["ips"][0]["address"]
+        return address.removesuffix("/32")
+
+    async def status(self) -> cni.Outcome:
+        """Asks for STATUS."""
+        return await asyncio.to_thread(self._command, "STATUS", "", "", 10)
+
+    def http(self, path: str) -> tuple[int, str]:
+        """Returns status and text of the agent's own page, 0 when there is none."""
+        return self.host.call(_fetch, f"http://{HTTP}{path}")
+
+    def close(self) -> None:
+        """Ends everything and removes the folders."""
+        if self._process is not None:
+            self.stop(signal.SIGKILL)
+        for pod in self._pods.values():
+            pod.close()
+        self.host.close()
+        shutil.rmtree(self.folder)
+
+    def _accepts(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.socket_path)) == 0
+
+    def _command(self, command: str, name: str, netns: str, within: float) -> cni.Outcome:
+        variables = cni.environ(command, container_id=name or "none", netns=netns)
+        arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name};K8S_POD_UID=uid-{name}"
+        variables |= {"ENI_AGENT_SOCKET": str(self.socket_path), "CNI_ARGS": arguments}
+        config: dict[str, Any] = {**cni.CONFIG, "cniVersion": "1.1.0"}
+        return cni.run(cni.PYTHON_FORWARDER, variables, json.dumps(config).encode(), timeout=within)
+
+
+def _fetch(url: str) -> tuple[int, str]:
+    try:
+        with urlopen(url, timeout=5) as response:
+            return response.status, response.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+    except (URLError, OSError):
+        return 0, ""
