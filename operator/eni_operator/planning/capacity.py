@@ -5,7 +5,7 @@ leaves (``release``). The law is derived in ``docs/ipam-math.md``; the targets m
 (https://github.com/aws/amazon-vpc-cni-k8s/blob/master/docs/eni-and-ip-target.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from eni_crds.nodeippool import Mode
@@ -45,16 +45,16 @@ class Grain:
 class Target:
     """How much to hold, all in pod addresses unless said otherwise."""
 
-    needed: int
-    """Demand, cooling and spare, in no grain."""
+    pending: int
+    """Addresses pods wait for at this moment; part of every other figure."""
     wanted: int
-    """What the pool grows or shrinks to: ``needed`` in whole slots or ENIs, under every limit."""
+    """What the pool grows or shrinks to: demand, cooling and spare, in whole slots or ENIs, under every limit."""
     unlimited: int
     """What ``wanted`` would be if ENIs and ``maximumIPs`` set no limit."""
     reachable: int
     """The most this instance can come to hold."""
     maximum_ips: int | None
-    """The policy's ceiling in whole slots."""
+    """The policy's ceiling, as far as whole slots reach up to it."""
     burst_slots: int
     """Free slots to keep attached beyond ``wanted``."""
 
@@ -97,12 +97,12 @@ def target(world: World, policy: Policy, grain: Grain, holdings: Holdings) -> Ta
     asked = max(usage.assigned + usage.pending + usage.cooling + law.spare, law.minimum)
     needed = min(asked, pods)
     unlimited = -(-needed // law.unit) * law.unit
-    ceiling = None if policy.maximum_ips is None else policy.maximum_ips // grain.size * grain.size
+    ceiling = None if policy.maximum_ips is None else _ceiling(policy.maximum_ips, grain, holdings)
     reachable = _reachable(world, policy, grain, holdings)
     wanted = min(unlimited, reachable, unlimited if ceiling is None else ceiling)
     useful = grain.whole(pods) if ceiling is None else min(grain.whole(pods), ceiling)
     return Target(
-        needed=min(needed, wanted),
+        pending=usage.pending,
         wanted=wanted,
         unlimited=unlimited,
         reachable=reachable,
@@ -154,13 +154,26 @@ def _burst_slots(grain: Grain, limits: InstanceLimits, useful: int) -> int:
     return max(0, min(grain.slots(BURST), limits.slots_per_eni, useful // grain.size))
 
 
+def _ceiling(maximum_ips: int, grain: Grain, holdings: Holdings) -> int:
+    """Returns the most that whole slots give under the ceiling, beside the supply that came in the other size."""
+    others = sum(counted(replace(holding, kept=_of_other_size(holding, grain)), grain) for holding in holdings.serving)
+    return others + max(0, maximum_ips - others) // grain.size * grain.size
+
+
+def _of_other_size(holding: Holding, grain: Grain) -> tuple[str, ...]:
+    return tuple(cidr for cidr in holding.kept if size(cidr) != grain.size)
+
+
 def _reachable(world: World, policy: Policy, grain: Grain, holdings: Holdings) -> int:
     held = sum(counted(holding, grain) for holding in holdings.serving)
-    occupied = sum(len(holding.kept) - _wrong_idle(holding, grain) for holding in holdings.serving)
+    occupied = sum(_slots_bound(holding, grain) for holding in holdings.serving)
     slots = sum(holding.slots for holding in holdings.serving)
     slots += eni_room(world, policy, holdings) * world.instance.limits.slots_per_eni
     return held + max(0, slots - occupied) * grain.size
 
 
-def _wrong_idle(holding: Holding, grain: Grain) -> int:
-    return sum(1 for cidr in holding.idle if grain.is_wrong(cidr))
+def _slots_bound(holding: Holding, grain: Grain) -> int:
+    """Counts slots that nothing else can be put into: a pod may have slipped into what was about to be handed over."""
+    wrong_idle = sum(1 for cidr in holding.idle if grain.is_wrong(cidr))
+    slipped = sum(1 for h in holding.handshakes if grain.is_wrong(h.cidr) and h.cidr not in holding.let_go)
+    return len(holding.kept) - wrong_idle + slipped

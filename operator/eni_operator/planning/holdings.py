@@ -115,6 +115,11 @@ class Holdings:
         return sum(eni.pod_addresses for eni in (*(holding.eni for holding in self.serving), *self.given_up))
 
     @property
+    def addresses_kept(self) -> int:
+        """Counts the addresses that are in no handshake."""
+        return sum(size(cidr) for holding in self.serving for cidr in holding.kept)
+
+    @property
     def staying(self) -> tuple[Holding, ...]:
         """Returns the serving ENIs that are not on their way out."""
         return tuple(holding for holding in self.serving if not holding.draining)

@@ -1,8 +1,8 @@
 """Composes the plan of one pool: what to ask of EC2, what to hand over, and why.
 
 Decides nothing of its own but the order and when to look again. The plan depends on the world only; once it is
-performed and the world has followed, the next plan has no action. Counterpart: ``execution`` performs the actions, ``controllers``
-write ``releasing``, ``draining`` and ``generation`` *before* the actions are performed.
+performed and the world has followed, the next plan has no action. Counterparts: ``controllers`` write ``releasing``,
+``draining`` and ``generation``, and only then ``execution`` performs the actions.
 """
 
 from collections.abc import Iterator, Mapping

@@ -87,20 +87,21 @@ def _right(holdings: Holdings, target: Target, grain: Grain) -> Iterator[str]:
 
 
 def _wrong(holdings: Holdings, target: Target, grain: Grain, *, room: int) -> Iterator[str]:
-    """Yields idle CIDRs of the wrong kind: all once the right kind suffices.
+    """Yields idle CIDRs of the wrong kind: all once the right kind suffices, and before that as many as are in its way.
 
-    Before that, where no ENI can come, as many as slots are lacking for the right kind.
+    Waiting pods may still get one of them, so that many addresses stay.
     """
     missing = target.wanted - capacity.supply(holdings, grain)
     wrong = [cidr for cidr in _idle_by_usefulness(holdings) if grain.is_wrong(cidr)]
     if missing <= 0:
         yield from wrong
         return
-    lacking = grain.slots(missing) - sum(holding.slots_unkept for holding in holdings.staying)
-    over = sum(size(cidr) for holding in holdings.serving for cidr in holding.kept) - target.needed
-    for cidr in wrong[: max(0, lacking)] if room == 0 else ():
-        over -= size(cidr)
-        if over >= 0:
+    slots_lacking = 0 if room else grain.slots(missing) - sum(holding.slots_unkept for holding in holdings.staying)
+    over = 0 if target.maximum_ips is None else holdings.addresses_kept + grain.whole(missing) - target.maximum_ips
+    spare = sum(size(cidr) for cidr in wrong) - target.pending
+    for cidr in wrong:
+        if (slots_lacking > 0 or over > 0) and size(cidr) <= spare:
+            slots_lacking, over, spare = slots_lacking - 1, over - size(cidr), spare - size(cidr)
             yield cidr
 
 

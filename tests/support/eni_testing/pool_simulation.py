@@ -1,0 +1,372 @@
+"""A pool in miniature around the real planner: EC2's part, the agent's part, and the shell's memory between plans.
+
+Everything is in memory and in virtual time. The fakes refuse impossible worlds: more slots than the type has, a device
+index twice, and above all an address taken from EC2 while the agent has it assigned, cooling or on offer.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network
+
+from eni_crds.names import TAG_INSTANCE
+from eni_operator.domain.actions import (
+    Action,
+    AssignAddresses,
+    AssignPrefixes,
+    AttachEni,
+    CreateEni,
+    EnsureDeleteOnTermination,
+    RemoveEni,
+    Unassign,
+)
+from eni_operator.domain.eni import (
+    Attachment,
+    AttachmentId,
+    AttachmentState,
+    Eni,
+    EniId,
+    InstanceId,
+    SecurityGroupId,
+    SubnetId,
+)
+from eni_operator.domain.instance import Instance, InstanceLimits, Subnet
+from eni_operator.domain.policy import Policy
+from eni_operator.domain.pool import Handover, Usage, World
+from eni_operator.planning.plan import Plan, plan
+
+SUBNET = Subnet(SubnetId("subnet-1"), "eu-1a", "10.0.0.0/16", free_addresses=60000)
+GROUP = SecurityGroupId("sg-1")
+
+LIMITS: Mapping[str, tuple[InstanceLimits, int]] = {
+    "t2.micro": (InstanceLimits(enis=2, addresses_per_eni=2, prefixes=False), 4),
+    "t3.small": (InstanceLimits(enis=3, addresses_per_eni=4, prefixes=True), 110),
+    "m5.large": (InstanceLimits(enis=3, addresses_per_eni=10, prefixes=True), 110),
+    "c5.xlarge": (InstanceLimits(enis=4, addresses_per_eni=15, prefixes=True), 58),
+    "p3dn.24xlarge": (InstanceLimits(enis=15, addresses_per_eni=50, prefixes=True), 737),
+}
+"""Limits of some types as DescribeInstanceTypes tells them, and the most pods of their nodes."""
+
+
+def instance_of(type_: str) -> Instance:
+    """Returns an instance of this type, named after it."""
+    limits, pods = LIMITS[type_]
+    return Instance(InstanceId("i-1"), type_, "eu-1a", "vpc-1", SUBNET.id, (GROUP,), limits, pods)
+
+
+def attachment_of(
+    instance: Instance, device_index: int, state: AttachmentState = AttachmentState.ATTACHED
+) -> Attachment:
+    """Returns an attachment that dies with its instance."""
+    return Attachment(
+        id=AttachmentId(f"attach-{device_index}"),
+        instance_id=instance.id,
+        device_index=device_index,
+        network_card=0,
+        state=state,
+        delete_on_termination=True,
+    )
+
+
+def attached(instance: Instance, device_index: int, *, addresses: int = 0, prefixes: int = 0, ours: bool = True) -> Eni:
+    """Returns an ENI attached at this device index: addresses from 10.0.<index>.10 on, prefixes from 10.1.<index>.0 on."""
+    return Eni(
+        id=EniId(f"eni-{device_index}"),
+        mac=f"02:00:00:00:00:{device_index:02x}",
+        subnet_id=SUBNET.id,
+        primary_ip=f"10.0.{device_index}.4",
+        addresses=tuple(f"10.0.{device_index}.{10 + n}" for n in range(addresses)),
+        prefixes=tuple(f"10.1.{device_index}.{16 * n}/28" for n in range(prefixes)),
+        attachment=attachment_of(instance, device_index),
+        tags={TAG_INSTANCE: instance.id} if ours and device_index else {},
+    )
+
+
+def cidrs_of(eni: Eni) -> tuple[str, ...]:
+    """Returns what pods may have of an ENI."""
+    return (*(f"{address}/32" for address in eni.addresses), *eni.prefixes)
+
+
+class FakeEc2:
+    """The instance's ENIs; gives the lowest free address, so that one given back comes again at once."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.enis: dict[EniId, Eni] = {EniId("eni-0"): attached(instance, 0)}
+        self.calls: list[str] = []
+        self._made = 0
+
+    def perform(self, action: Action) -> None:
+        """Performs one action in full."""
+        match action:
+            case CreateEni():
+                self.calls += ["Create", "Attach", "Modify"]
+                self._create(action)
+            case AttachEni(eni_id, device_index):
+                self.calls.append("Attach")
+                self._attach(eni_id, device_index)
+            case AssignAddresses(eni_id, count):
+                self.calls.append("Assign")
+                self._fill(eni_id, addresses=count)
+            case AssignPrefixes(eni_id, count):
+                self.calls.append("Assign")
+                self._fill(eni_id, prefixes=count)
+            case Unassign(eni_id, addresses, prefixes):
+                self.calls.append("Unassign")
+                self._unassign(eni_id, addresses, prefixes)
+            case RemoveEni(eni_id, _):
+                self.calls += ["Detach", "Delete"]
+                del self.enis[eni_id]
+            case EnsureDeleteOnTermination(eni_id, _):
+                self.calls.append("Modify")
+                self._ensure_delete_on_termination(eni_id)
+
+    def detach(self, eni_id: EniId) -> None:
+        """Performs the first half of a removal."""
+        self.enis[eni_id] = replace(self.enis[eni_id], attachment=None)
+
+    def create_only(self, action: CreateEni) -> EniId:
+        """Performs the first of a creation's calls."""
+        self._made += 1
+        eni_id = EniId(f"eni-new-{self._made}")
+        self.enis[eni_id] = Eni(
+            id=eni_id,
+            mac=f"02:00:00:00:01:{self._made % 256:02x}",
+            subnet_id=action.subnet_id,
+            primary_ip=f"10.200.{self._made // 200}.{self._made % 200 + 1}",
+            tags={TAG_INSTANCE: self.instance.id},
+        )
+        self._fill(eni_id, addresses=action.addresses, prefixes=action.prefixes)
+        return eni_id
+
+    def holds(self, address: IPv4Address) -> bool:
+        """Tells whether the address is on an attached ENI."""
+        return any(
+            address in IPv4Network(cidr) for eni in self.enis.values() if eni.attachment for cidr in cidrs_of(eni)
+        )
+
+    def _create(self, action: CreateEni) -> None:
+        self._attach(self.create_only(action), action.device_index)
+
+    def _attach(self, eni_id: EniId, device_index: int) -> None:
+        taken = {eni.attachment.device_index for eni in self.enis.values() if eni.attachment}
+        assert device_index not in taken, f"device index {device_index} is taken"
+        assert len(taken) < self.instance.limits.enis, "AttachmentLimitExceeded"
+        self.enis[eni_id] = replace(self.enis[eni_id], attachment=attachment_of(self.instance, device_index))
+
+    def _fill(self, eni_id: EniId, *, addresses: int = 0, prefixes: int = 0) -> None:
+        eni = self.enis[eni_id]
+        eni = replace(
+            eni,
+            addresses=(*eni.addresses, *self._lowest(IPv4Network("10.10.0.0/16"), 32, addresses)),
+            prefixes=(*eni.prefixes, *self._lowest(IPv4Network("10.20.0.0/16"), 28, prefixes)),
+        )
+        assert eni.slots_used <= self.instance.limits.addresses_per_eni, "PrivateIpAddressLimitExceeded"
+        self.enis[eni_id] = eni
+
+    def _lowest(self, network: IPv4Network, prefix_length: int, count: int) -> tuple[str, ...]:
+        taken = {cidr for eni in self.enis.values() for cidr in (*eni.addresses, *eni.prefixes)}
+        found: list[str] = []
+        for candidate in network.subnets(new_prefix=prefix_length) if count else ():
+            text = str(candidate).removesuffix("/32")
+            if text not in taken:
+                found.append(text)
+            if len(found) == count:
+                break
+        return tuple(found)
+
+    def _unassign(self, eni_id: EniId, addresses: tuple[str, ...], prefixes: tuple[str, ...]) -> None:
+        eni = self.enis[eni_id]
+        assert set(addresses) <= set(eni.addresses), "an address is unassigned that is not there"
+        assert set(prefixes) <= set(eni.prefixes), "a prefix is unassigned that is not there"
+        self.enis[eni_id] = replace(
+            eni,
+            addresses=tuple(a for a in eni.addresses if a not in addresses),
+            prefixes=tuple(p for p in eni.prefixes if p not in prefixes),
+        )
+
+    def _ensure_delete_on_termination(self, eni_id: EniId) -> None:
+        eni = self.enis[eni_id]
+        assert eni.attachment is not None, "only an attachment dies with its instance"
+        self.enis[eni_id] = replace(eni, attachment=replace(eni.attachment, delete_on_termination=True))
+
+
+@dataclass(frozen=True)
+class SupplyView:
+    """What the agent reads of ``status.supply``: attached ENIs in order of device index, and handshakes."""
+
+    cidrs: tuple[str, ...] = ()
+    releasing: Mapping[str, str] = field(default_factory=dict)
+    """Token by CIDR."""
+
+    @classmethod
+    def of(cls, enis: Mapping[EniId, Eni], releasing: Mapping[EniId, tuple[Handover, ...]]) -> "SupplyView":
+        """Returns the supply as the shell writes it."""
+        here = sorted(
+            ((eni.attachment.device_index, eni) for eni in enis.values() if eni.attachment), key=lambda pair: pair[0]
+        )
+        tokens = {h.cidr: h.token for _, eni in here for h in releasing.get(eni.id, ()) if h.cidr in cidrs_of(eni)}
+        return cls(tuple(cidr for _, eni in here for cidr in cidrs_of(eni)), tokens)
+
+
+class FakeAgent:
+    """The agent at its smallest: assigns densely, cools, and answers the handshake."""
+
+    def __init__(self, cooldown: float = 30.0) -> None:
+        self.cooldown = cooldown
+        self.supply = SupplyView()
+        self.assigned: dict[str, IPv4Address] = {}
+        self.cooling: dict[IPv4Address, float] = {}
+        self.pending: list[str] = []
+
+    def observe(self, supply: SupplyView) -> None:
+        """Takes a supply over; the agent never goes back to an older one."""
+        self.supply = supply
+        self.serve()
+
+    def add_pod(self, pod: str) -> None:
+        """A pod is bound here and wants an address."""
+        self.pending.append(pod)
+        self.serve()
+
+    def delete_pod(self, pod: str, now: float) -> None:
+        """A pod is gone; its address cools."""
+        if pod in self.pending:
+            self.pending.remove(pod)
+        else:
+            self.cooling[self.assigned.pop(pod)] = now + self.cooldown
+
+    def tick(self, now: float) -> None:
+        """Ends every cooldown that is over."""
+        self.cooling = {address: until for address, until in self.cooling.items() if until > now}
+        self.serve()
+
+    def serve(self) -> None:
+        """Gives waiting pods addresses, the first in line first."""
+        offers = self.offers()
+        while self.pending and (address := next(offers, None)) is not None:
+            self.assigned[self.pending.pop(0)] = address
+
+    def offers(self) -> Iterator[IPv4Address]:
+        """Yields what a pod could have now, on the ENI with the lowest device index first."""
+        busy = self.busy()
+        for cidr in self.supply.cidrs:
+            if cidr not in self.supply.releasing:
+                yield from (address for address in IPv4Network(cidr) if address not in busy)
+
+    def busy(self) -> frozenset[IPv4Address]:
+        """Returns the addresses that are assigned or cooling."""
+        return frozenset((*self.assigned.values(), *self.cooling))
+
+    def is_unused(self, cidr: str) -> bool:
+        """Tells whether nothing in the CIDR is assigned or cooling."""
+        network = IPv4Network(cidr)
+        return not any(address in network for address in self.busy())
+
+    def usage(self) -> Usage:
+        """Returns the report of now."""
+        idle = [c for c in self.supply.cidrs if c not in self.supply.releasing and self.is_unused(c)]
+        free = sum(1 for _ in self.offers())
+        return Usage(
+            assigned=len(self.assigned),
+            cooling=len(self.cooling),
+            free=free,
+            pending=len(self.pending),
+            idle=tuple(reversed(idle)),
+            released=frozenset(Handover(c, t) for c, t in self.supply.releasing.items() if self.is_unused(c)),
+            reported=True,
+        )
+
+
+class FakePool:
+    """The shell's memory: what was last written, and one loop of observe, plan, write, perform."""
+
+    def __init__(self, instance: Instance, policy: Policy, cooldown: float = 30.0) -> None:
+        self.instance = instance
+        self.policy = policy
+        self.subnet = SUBNET
+        self.ec2 = FakeEc2(instance)
+        self.agent = FakeAgent(cooldown)
+        self.releasing: Mapping[EniId, tuple[Handover, ...]] = {}
+        self.draining: frozenset[EniId] = frozenset()
+        self.generation = 0
+        self.surplus_since: float | None = None
+        self.now = 1_000.0
+        self.plans = 0
+
+    def world(self, usage: Usage) -> World:
+        """Returns the world as the shell would observe it."""
+        return World(
+            instance=self.instance,
+            subnet=self.subnet,
+            enis=tuple(self.ec2.enis.values()),
+            usage=usage,
+            releasing=self.releasing,
+            draining=self.draining,
+            surplus_since=self.surplus_since,
+            generation=self.generation,
+            security_groups=(GROUP,),
+        )
+
+    def decide(self, usage: Usage) -> Plan:
+        """Returns the plan for this usage under a fresh nonce."""
+        self.plans += 1
+        return plan(self.world(usage), self.policy, self.now, f"nonce-{self.plans}")
+
+    def write(self, decision: Plan) -> None:
+        """Remembers a plan as the shell does, before its actions are performed."""
+        self.releasing, self.draining, self.generation = decision.releasing, decision.draining, decision.generation
+        if not decision.surplus:
+            self.surplus_since = None
+        elif self.surplus_since is None:
+            self.surplus_since = self.now
+
+    def supply(self) -> SupplyView:
+        """Returns what the agent would read now."""
+        return SupplyView.of(self.ec2.enis, self.releasing)
+
+    def perform(self, action: Action) -> None:
+        """Performs an action, refusing to take from EC2 what the agent has or offers."""
+        self._refuse_to_take(self._taken_by(action))
+        self.ec2.perform(action)
+
+    def detach(self, eni_id: EniId) -> None:
+        """Performs the first half of a removal under the same law."""
+        self._refuse_to_take(cidrs_of(self.ec2.enis[eni_id]))
+        self.ec2.detach(eni_id)
+
+    def _refuse_to_take(self, cidrs: tuple[str, ...]) -> None:
+        for cidr in cidrs:
+            assert self.agent.is_unused(cidr), f"{cidr} is taken from EC2 while a pod has it or it cools"
+            offered = cidr in self.agent.supply.cidrs and cidr not in self.agent.supply.releasing
+            assert not offered, f"{cidr} is taken from EC2 while the agent offers it"
+
+    def _taken_by(self, action: Action) -> tuple[str, ...]:
+        match action:
+            case Unassign(_, addresses, prefixes):
+                return (*(f"{address}/32" for address in addresses), *prefixes)
+            case RemoveEni(eni_id, attachment_id) if attachment_id is not None:
+                return cidrs_of(self.ec2.enis[eni_id])
+            case _:
+                return ()
+
+    def settle(self, rounds: int = 30) -> Plan:
+        """Loops with instant EC2 and a prompt agent until nothing more happens, skipping waits; returns the last plan."""
+        for _ in range(rounds):
+            self.agent.tick(self.now)
+            decision = self.decide(self.agent.usage())
+            before = (self.releasing, self.draining)
+            self.write(decision)
+            self.agent.observe(self.supply())
+            for action in decision.actions:
+                self.perform(action)
+            self.agent.observe(self.supply())
+            if decision.recheck_at is not None and decision.recheck_at > self.now:
+                self.now = decision.recheck_at
+            elif not decision.actions and before == (self.releasing, self.draining):
+                return decision
+        raise AssertionError(f"not settled after {rounds} rounds: {decision}")
+
+    @property
+    def held(self) -> int:
+        """Counts pod addresses held in EC2."""
+        return sum(eni.pod_addresses for eni in self.ec2.enis.values())
