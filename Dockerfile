@@ -24,6 +24,7 @@ RUN mkdir -p /src/e2e /out/opt/eni/bin \
  && gcc -Os -static -Wall -Wextra -o /out/opt/eni/bin/eni-cni /src/cni_shim/forwarder.c \
  && /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /src/dist /src \
  && /opt/eni/bin/pip install --no-deps --no-compile --prefix /out/opt/eni /src/dist/*.whl \
+ && PYTHONPATH=/src/operator /opt/eni/bin/python -m eni_operator.ec2.model /out/opt/eni/share/aws \
  && /opt/eni/bin/python -m compileall -q -s /out -p / /out/opt/eni/lib
 
 FROM base
