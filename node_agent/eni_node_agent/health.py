@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from aiohttp import web
 
-from eni_node_agent.metrics import CONTENT_TYPE
+_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @contextlib.asynccontextmanager
@@ -29,7 +30,7 @@ async def serve(address: str, problem: Callable[[], str], metrics: Callable[[], 
         return web.Response(text=(text or "serving") + "\n", status=503 if text else 200)
 
     async def scrape(_: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=metrics(), headers={"Content-Type": _PROMETHEUS})
 
     application = web.Application()
     application.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scrape)])

@@ -9,8 +9,6 @@ from prometheus_client.registry import Collector
 
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
 
 class Metrics:
     """All instruments of one process, in a registry of their own."""

@@ -31,6 +31,8 @@ _OBSTACLES: Final = (
     ConditionType.THROTTLED,
 )
 """Conditions that say why a pool does not grow, the one a person must act on first."""
+_UNDER_WAY: Final = frozenset({Reason.GROWING, Reason.AGENT_SILENT})
+"""Reasons that pass by themselves: the operator is at work, or has not heard of this agent yet."""
 
 
 class SupplyFile:
@@ -80,7 +82,7 @@ def refusal(conditions: list[Condition]) -> Refusal | None:
             return Refusal(condition.reason, condition.message)
     for kind in (ConditionType.SUFFICIENT, ConditionType.READY):
         condition = by_type.get(kind)
-        if condition is not None and condition.status is ConditionStatus.FALSE and condition.reason != Reason.GROWING:
+        if condition is not None and condition.status is ConditionStatus.FALSE and condition.reason not in _UNDER_WAY:
             return Refusal(condition.reason, condition.message)
     return None
 

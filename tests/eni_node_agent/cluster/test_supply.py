@@ -45,6 +45,7 @@ def test_a_supply_that_cannot_be_saved_leaves_the_old_file_whole(tmp_path: Path)
 OBSTACLE = condition(ConditionType.SUBNET_EXHAUSTED, ConditionStatus.TRUE, Reason.SUBNET_FULL, "subnet-1 is full")
 NO_OBSTACLE = condition(ConditionType.SUBNET_EXHAUSTED, ConditionStatus.FALSE, Reason.NOT_AFFECTED)
 GROWING = condition(ConditionType.SUFFICIENT, ConditionStatus.FALSE, Reason.GROWING, "3 of 5 addresses")
+SILENT = condition(ConditionType.READY, ConditionStatus.FALSE, Reason.AGENT_SILENT, "no report yet")
 UNKNOWN_TYPE = condition(ConditionType.READY, ConditionStatus.FALSE, Reason.UNKNOWN_INSTANCE_TYPE, "x9.large is new")
 
 
@@ -53,6 +54,7 @@ UNKNOWN_TYPE = condition(ConditionType.READY, ConditionStatus.FALSE, Reason.UNKN
     [
         pytest.param([], None, id="nothing said"),
         pytest.param([GROWING, NO_OBSTACLE], None, id="growing is no refusal"),
+        pytest.param([SILENT], None, id="not having heard of us is no refusal"),
         pytest.param([GROWING, OBSTACLE], Refusal("SubnetFull", "subnet-1 is full"), id="an obstacle"),
         pytest.param([UNKNOWN_TYPE], Refusal("UnknownInstanceType", "x9.large is new"), id="not ready"),
         pytest.param([UNKNOWN_TYPE, OBSTACLE], Refusal("SubnetFull", "subnet-1 is full"), id="the nearer cause"),

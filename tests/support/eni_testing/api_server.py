@@ -119,7 +119,7 @@ class ApiServer:
         task = asyncio.ensure_future(self._stream(request, response, seen))
         self._watches.add(task)
         task.add_done_callback(self._watches.discard)
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)  # cut by the test, or left by its client
         if request.transport is not None:
             request.transport.abort()
         return response
