@@ -11,6 +11,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from eni_lab.aws.latency import NO_TIME, ServiceTimes
 from eni_testing.ec2 import RunningEc2, running_ec2
 
 pytestmark = pytest.mark.asyncio
@@ -121,6 +122,8 @@ async def test_instance_types_are_paginated_and_complete(client: Any) -> None:
 async def test_a_throttled_call_is_a_503_that_the_client_retries(attempts: int) -> None:
     async with running_ec2() as ec2, connected(ec2, attempts) as client:
         ec2.engine.configure(throttling=True, throttle_scale=0.02)
+        now = ec2.engine.clock()
+        ec2.engine.clock = lambda: now
         await client.create_tags(Resources=[ec2.seed.vpc_id], Tags=[{"Key": "a", "Value": "1"}])
         await client.create_tags(Resources=[ec2.seed.vpc_id], Tags=[{"Key": "a", "Value": "2"}])
         with pytest.raises(ClientError) as caught:
@@ -209,11 +212,22 @@ async def test_an_unsigned_request_and_an_unknown_session_are_refused(ec2: Runni
 
 async def test_calls_take_their_service_times_side_by_side() -> None:
     async with running_ec2(service_times=True) as ec2, connected(ec2) as client:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        await asyncio.gather(*(client.describe_vpcs() for _ in range(4)))
-        assert 0.1 <= loop.time() - began < 0.4
+        await asyncio.gather(*(client.describe_vpcs() for _ in range(3)))
+        calls = (await control(ec2, "GET", "calls?last=3"))["calls"]
+        assert min(call["seconds"] for call in calls) >= 0.1
+        assert max(call["at"] for call in calls) < min(call["at"] + call["seconds"] for call in calls)
         await control(ec2, "POST", "service-times", {"enabled": False})
-        began = loop.time()
-        await client.describe_vpcs()
-        assert loop.time() - began < 0.1
+        assert ec2.endpoint.times == NO_TIME
+
+
+@pytest.mark.parametrize(
+    ("action", "seconds"),
+    [
+        ("AttachNetworkInterface", 0.6),
+        ("CreateNetworkInterface", 0.4),
+        ("DescribeInstances", 0.1),
+        ("CreateTags", 0.15),
+    ],
+)
+async def test_service_times_are_those_the_peers_were_measured_at(action: str, seconds: float) -> None:
+    assert (ServiceTimes().of(action), NO_TIME.of(action)) == (seconds, 0.0)
