@@ -16,7 +16,7 @@ from pathlib import Path
 from eni_lab.cgroups import Cgroup
 from eni_lab.cloud_client import ZONES, Cloud, Zone
 from eni_lab.errors import LabError
-from eni_lab.kube import binaries, images, programs, seed
+from eni_lab.kube import binaries, images, programs
 from eni_lab.kube.certificates import create_authority
 from eni_lab.kube.control_plane import GROUP, ControlPlane
 from eni_lab.layout import Layout
@@ -81,11 +81,12 @@ class Lab:
         if self.parts.pid("lab") is not None:
             raise LabError(f"a laboratory is up in {self.layout.state} already; `eni-lab down` ends it")
         self._clear()
-        self.prepare()
+        groups = self._cgroup.create(GROUP)
+        store = self.prepare()
         self.layout.state.mkdir(parents=True, mode=0o700)
-        seed.share(images.store(self.layout, self.report), self.layout.image_store)
+        self.layout.image_store.symlink_to(store)
         create_authority(self.layout)
-        self._create_namespaces(tied=options.tied)
+        self._create_namespaces(groups, tied=options.tied)
         self._start_cloud(service_times=options.service_times)
         control_plane = ControlPlane(self.layout, self._binaries, self.parts, self.pid)
         control_plane.start_api_server()
@@ -98,10 +99,13 @@ class Lab:
             self.add_node(options.instance_type, ZONES[index % len(ZONES)])
         self.wait_until("service accounts ready", "get", "serviceaccount", "default")
 
-    def prepare(self) -> None:
-        """Finds or builds binaries and images: minutes the first time, nothing when all is in the cache."""
+    def prepare(self) -> Path:
+        """Finds or builds binaries and images: minutes the first time, nothing when all is in the cache.
+
+        Returns the store with the images.
+        """
         _ = self._binaries
-        images.store(self.layout, self.report)
+        return images.store(self.layout, self.report)
 
     def down(self) -> None:
         """Ends every process and removes every trace. Nothing to do is fine."""
@@ -202,12 +206,12 @@ class Lab:
         found += [f"mount {mount.split()[1]}" for mount in mounts if str(self.layout.state) in mount]
         return found + ([f"files in {self.layout.state}"] if self.layout.state.exists() else [])
 
-    def _create_namespaces(self, *, tied: bool) -> None:
+    def _create_namespaces(self, groups: list[str], *, tied: bool) -> None:
         pause = programs.ensure("pause", self.layout.cache)
         new = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc")
         tie = ("setpriv", "--pdeathsig", "KILL") if tied else ()
         log = self.layout.logs / "lab.log"
-        first = only_child(spawn([*tie, *new, str(pause)], log, self._cgroup.create(GROUP)))
+        first = only_child(spawn([*tie, *new, str(pause)], log, groups))
         self.parts.remember("lab", first)
         wait_for(f"the laboratory's namespaces (see {log})", lambda: has_become(first, "pause"), seconds=10)
         prepare = "ip link set lo up; sysctl -qw net.ipv4.ip_forward=1"

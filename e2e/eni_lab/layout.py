@@ -62,7 +62,7 @@ class Layout:
 
     @property
     def image_store(self) -> Path:
-        """The containerd store that every node starts with (``kube.seed``): nodes added later have the same images."""
+        """A link to the store that every node starts with: nodes added later have the same images."""
         return self.state / "images"
 
     @property

@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from eni_lab.cgroups import Cgroup
 from eni_lab.kube import oci, programs, seed
 from eni_lab.kube.builder import Builder
 from eni_lab.layout import Layout
@@ -23,7 +24,10 @@ REPOSITORY = Path(__file__).parents[3]
 PROJECT_IMAGE = "localhost/eni-operator:dev"
 POD_IMAGE = "localhost/lab-pod:1"
 _PROGRAMS = {"pause": PAUSE_IMAGE, "labpod": POD_IMAGE}
-_KEPT = 3  # stores: what another laboratory may still be starting from
+_STORES = "[0-9a-f]" * 12
+_BASE = "base"  # in a store: the one it links to
+_USERS = "users"  # in a store: the cgroups of laboratories that took it
+_KEPT = 3  # stores, the newest of those that no laboratory uses
 
 
 def digest_of(files: Iterable[Path], root: Path) -> str:
@@ -47,7 +51,7 @@ def build_inputs(repository: Path) -> list[Path]:
 
 
 def store(layout: Layout, report: Report) -> Path:
-    """A containerd store that has all images; made where the cache lacks it.
+    """A containerd store that has all images; made where the cache lacks it, kept while this laboratory is up.
 
     Raises:
         LabError: a tool is missing or failed; its words are in the message.
@@ -64,9 +68,12 @@ def store(layout: Layout, report: Report) -> Path:
             if not base.exists():
                 seed.build(base, [*ours, project])
             seed.build(target, [project], base)
+            (target / _BASE).symlink_to(base)
+            (target / _USERS).mkdir()
             project.unlink()
-            _prune(layout.stores, [target, base])
+            _prune(layout.stores)
         target.touch()
+        (target / _USERS / layout.cgroup).touch()
         return target
 
 
@@ -100,9 +107,12 @@ def _build_project(layout: Layout, target: Path, report: Report) -> None:
     builder.save(PROJECT_IMAGE, target)
 
 
-def _prune(folder: Path, needed: list[Path]) -> None:
-    """Removes stores but the newest and those needed."""
-    newest_first = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+def _prune(folder: Path) -> None:
+    """Removes stores but the newest, those of laboratories that are up, and what these link to."""
+    newest_first = sorted(folder.glob(_STORES), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in newest_first[_KEPT:]:
-        if path not in needed:
+        if not any(Cgroup(user.name).exists() for user in path.glob(f"{_USERS}/*")):
             shutil.rmtree(path)
+    linked = {(path / _BASE).resolve() for path in folder.glob(_STORES)}
+    for base in set(folder.glob("base-*")) - linked:
+        shutil.rmtree(base)

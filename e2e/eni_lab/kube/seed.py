@@ -1,7 +1,4 @@
-"""A containerd store with the images in it, made once; every node's store shares its files by hard links.
-
-Layers and blobs are never written to after they were unpacked. The two databases are each node's own.
-"""
+"""A containerd store with the images in it, made once; every node's store links to what is in it."""
 
 import shutil
 import subprocess
@@ -10,6 +7,8 @@ from pathlib import Path
 
 from eni_lab.errors import LabError
 
+_LINKED = ("io.containerd.snapshotter.v1.overlayfs/snapshots", "io.containerd.content.v1.content/blobs/sha256")
+_DATABASES = ("io.containerd.snapshotter.v1.overlayfs/metadata.db", "io.containerd.metadata.v1.bolt/meta.db")
 _CONFIG = """\
 version = 2
 root = "{store}"
@@ -60,11 +59,15 @@ def build(store: Path, archives: Sequence[Path], base: Path | None = None) -> No
 
 
 def share(source: Path, target: Path) -> None:
-    """Gives a store's content to another: hard links on one file system, else a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    same = source.stat().st_dev == target.parent.stat().st_dev
-    subprocess.run(["cp", "-al" if same else "-a", source, target], check=True)
-    for database in target.glob("*/meta*.db"):
-        own = database.with_suffix(".own")
-        shutil.copy(database, own)
-        own.rename(database)
+    """Makes a store that has all that ``source`` has, at once and without space.
+
+    What was unpacked is only ever read, so it is linked to where it lies; containerd removes such a link, never what it
+    points to. The two databases are copied.
+    """
+    for folder in _LINKED:
+        (target / folder).mkdir(parents=True)
+        for entry in (source / folder).iterdir():
+            (target / folder / entry.name).symlink_to(entry.resolve())
+    for database in _DATABASES:
+        (target / database).parent.mkdir(exist_ok=True)
+        shutil.copy(source / database, target / database)

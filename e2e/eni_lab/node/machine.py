@@ -110,7 +110,7 @@ class Machine:
     def _boot(self, lab: int, pause: Path, binaries: Binaries) -> int:
         groups = self._cgroup.create(self.name)
         self._disk.mkdir(parents=True, exist_ok=True)
-        shared = {self._layout.state, *(path.parent for path in binaries.values())}
+        shared = {self._layout.state, self._layout.stores, *(path.parent for path in binaries.values())}
         new = ("--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child")
         boot: list[str | Path] = ["sh", BOOT, self.name, self._disk, *sorted(shared), "--", pause]
         log = self._layout.logs / f"{self.name}.log"
