@@ -11,7 +11,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY requirements/build.txt requirements/image.txt /src/requirements/
 RUN python3 -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/build.txt
-RUN python3 -m venv /opt/eni && /opt/eni/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/image.txt
+RUN python3 -m venv /opt/eni && /opt/eni/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/image.txt \
+ && /opt/eni/bin/python -m compileall -q -o 2 /opt/eni/lib
 
 FROM dependencies AS build
 COPY pyproject.toml README.md /src/
@@ -25,10 +26,12 @@ RUN mkdir -p /src/e2e /out/opt/eni/bin \
  && /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /src/dist /src \
  && /opt/eni/bin/pip install --no-deps --no-compile --prefix /out/opt/eni /src/dist/*.whl \
  && PYTHONPATH=/src/operator /opt/eni/bin/python -m eni_operator.ec2.model /out/opt/eni/share/aws \
- && /opt/eni/bin/python -m compileall -q -s /out -p / /out/opt/eni/lib
+ && /opt/eni/bin/python -m compileall -q -o 2 -s /out -p / /out/opt/eni/lib
 
 FROM base
 COPY --from=dependencies /opt/eni /opt/eni
 COPY --from=build /out/ /
+# Without docstrings and asserts a daemon is 10 MB smaller.
+ENV PYTHONOPTIMIZE=2
 ENV PATH=/opt/eni/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONUNBUFFERED=1 AWS_DATA_PATH=/opt/eni/share/aws
 CMD ["eni-agent", "run"]

@@ -16,9 +16,7 @@ from pydantic.alias_generators import to_camel
 class Contract(BaseModel):
     """Base of everything on the wire: camelCase there, snake_case here, unknown fields kept out of the way."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     def dump(self) -> dict[str, Any]:
         """Returns the object as the API server takes it; absent stays absent."""

@@ -5,13 +5,19 @@ custom-resources/custom-resource-definitions/), which rules the API server check
 Does not install anything. Counterpart: ``crds/*.yaml``, checked in; a test fails when they differ.
 """
 
+import ast
+import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from eni_crds import names
 from eni_crds.eniconfig import ENIConfigSpec, ENIConfigStatus
@@ -75,8 +81,34 @@ ENICONFIG_COLUMNS = [
 
 def structural(model: type[BaseModel]) -> Schema:
     """Returns the model's schema without references, titles or nulls, as the API server demands."""
-    whole = model.model_json_schema(by_alias=True, mode="validation")
+    whole = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_Described)
     return _flatten(whole, whole.get("$defs", {}))
+
+
+class _Described(GenerateJsonSchema):
+    """Takes a field's description from the string below it.
+
+    pydantic can do so itself, but would then read and parse the sources of every model in every daemon.
+    """
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        described = super().model_schema(schema)
+        for alias, text in _field_docstrings(schema["cls"]).items():
+            if alias in described.get("properties", {}):
+                described["properties"][alias].setdefault("description", text)
+        return described
+
+
+def _field_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Returns what is said of each field, by its name on the wire."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    said = {}
+    for field, text in pairwise(body.body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                said[model.model_fields[name].alias or name] = inspect.cleandoc(words)
+    return said
 
 
 def _flatten(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
