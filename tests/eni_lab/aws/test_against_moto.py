@@ -1,16 +1,16 @@
 """The same script on the stand-in and on moto, where moto is right: two readings of EC2's reference must agree.
 
-Not compared, since moto is wrong there: prefixes, exhaustion, limits per type, states of ENIs and attachments, delete on
-termination, ClientToken, pages, replies of Assign, uniqueness of addresses, descriptions of reservations.
+Not compared, since moto is wrong there: prefixes, exhaustion, limits per type, states of ENIs and attachments, delete
+on termination, ClientToken, pages, replies of Assign, uniqueness of addresses, descriptions of reservations.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-import boto3
 import pytest
 from botocore import parsers, serialize
+from botocore.session import get_session
 from moto import mock_aws
 
 from eni_lab.aws import wire
@@ -41,9 +41,9 @@ def standin_api() -> Api:
 
 
 def moto_api() -> Api:
-    """Speaks to moto through boto3."""
-    client = boto3.client("ec2", region_name="us-east-1")
-    names = {client.meta.method_to_api_mapping[name]: name for name in client.meta.method_to_api_mapping}
+    """Speaks to moto through botocore."""
+    client = get_session().create_client("ec2", region_name="us-east-1")
+    names = {operation: method for method, operation in client.meta.method_to_api_mapping.items()}
 
     def api(operation: str, **args: Any) -> Any:
         try:
