@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from eni_testing.pool_simulation import LIMITS, FakePool, instance_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from eni_operator.domain.pool import Usage
 from eni_operator.planning import precedence
 from eni_operator.planning.holdings import size
 from eni_operator.planning.plan import Plan, plan
+from eni_testing.pool_simulation import LIMITS, FakePool, instance_of
 
 TARGETS = st.none() | st.integers(0, 20)
 

@@ -5,7 +5,6 @@ half way. The agent reads supplies late and may skip some, but never goes back t
 ``resourceVersion``): with that alone the token makes every stale echo harmless. ``FakePool.perform`` holds the law.
 """
 
-from eni_testing.pool_simulation import FakePool, SupplyView, instance_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -15,6 +14,7 @@ from eni_operator.domain.actions import Action, CreateEni, RemoveEni
 from eni_operator.domain.policy import EnvironmentPolicy, Policy
 from eni_operator.domain.pool import Usage
 from eni_operator.planning import precedence
+from eni_testing.pool_simulation import FakePool, SupplyView, instance_of
 
 
 def policy_of(spec: PolicySpec) -> Policy:
@@ -22,11 +22,9 @@ def policy_of(spec: PolicySpec) -> Policy:
 
 
 POLICIES = (
-    PolicySpec(mode=Mode.SECONDARY, release_after_seconds=0),
-    PolicySpec(mode=Mode.SECONDARY, release_after_seconds=5, warm_ips=2),
-    PolicySpec(mode=Mode.PREFIX, release_after_seconds=0),
-    PolicySpec(mode=Mode.AUTO, release_after_seconds=0),
-    PolicySpec(mode=Mode.SECONDARY, release_after_seconds=0, warm_enis=0),
+    PolicySpec(mode=Mode.SECONDARY, release_after_seconds=0, warm_ips=0),
+    PolicySpec(mode=Mode.SECONDARY, release_after_seconds=2),
+    PolicySpec(mode=Mode.PREFIX, release_after_seconds=0, maximum_enis=1),
 )
 
 
@@ -55,7 +53,7 @@ class Handshake(RuleBasedStateMachine):
             self.the_agent_turns(lag=0)
             self.the_operator_turns(age=0, performed=99)
 
-    @rule(number=st.sampled_from((0, 1, 2, 5, 8, 12)), oldest_first=st.booleans())
+    @rule(number=st.sampled_from((0, 1, 2, 3, 6, 12)), oldest_first=st.booleans())
     def the_workload_becomes(self, number: int, *, oldest_first: bool) -> None:
         everyone = [*self.agent.assigned, *self.agent.pending]
         leaving = max(0, len(everyone) - number)
@@ -80,7 +78,7 @@ class Handshake(RuleBasedStateMachine):
         self.agent.observe(self.supplies[self.seen])
         self.reports.append(self.agent.usage())
 
-    @rule(age=st.sampled_from((0, 0, 0, 1, 2, 3)), performed=st.sampled_from((99, 99, 0, 1)))
+    @rule(age=st.sampled_from((0, 0, 1, 2, 3, 4, 5)), performed=st.sampled_from((99, 99, 0, 1)))
     def the_operator_turns(self, age: int, performed: int) -> None:
         """Writes a plan made on a report that may be old, performs its first actions and fails at the next."""
         self.time_passes(1)

@@ -68,7 +68,7 @@ def attachment_of(
 
 
 def attached(instance: Instance, device_index: int, *, addresses: int = 0, prefixes: int = 0, ours: bool = True) -> Eni:
-    """Returns an ENI attached at this device index: addresses from 10.0.<index>.10 on, prefixes from 10.1.<index>.0 on."""
+    """Returns an attached ENI: addresses from 10.0.<index>.10 on, prefixes from 10.1.<index>.0 on."""
     return Eni(
         id=EniId(f"eni-{device_index}"),
         mac=f"02:00:00:00:00:{device_index:02x}",
@@ -350,7 +350,7 @@ class FakePool:
                 return ()
 
     def settle(self, rounds: int = 30) -> Plan:
-        """Loops with instant EC2 and a prompt agent until nothing more happens, skipping waits; returns the last plan."""
+        """Loops with instant EC2 and a prompt agent until nothing more happens, skipping waits."""
         for _ in range(rounds):
             self.agent.tick(self.now)
             decision = self.decide(self.agent.usage())
