@@ -119,8 +119,7 @@ class Agent:
         """Now and then: what no event tells."""
         while True:
             await self._sweep()
-            if not self._flow.is_saved:
-                self._flow.save()
+            self._flow.retry()
             self._see_supply()
             await asyncio.sleep(TICK_SECONDS)
 

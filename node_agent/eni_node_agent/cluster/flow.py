@@ -56,15 +56,15 @@ class SupplyFlow:
         self._state = NetworkState()
         self._conditions: list[Condition] = []
         self._news = asyncio.Event()
-        self.is_saved = True
-        """False: the disk did not take the last supply. A restart might then serve from an older one, so nothing may
-        be confirmed as given back."""
+        self._saved: Supply | None = None
+        self._is_disk_failing = False
 
     def restore(self) -> None:
         """Takes over the supply saved by a predecessor, if there is one."""
         supply = self._file.load()
         if supply is not None:
             log.info("serving from the saved supply", extra={"enis": len(supply.enis)})
+            self._saved = supply
             self._take(supply)
         self._pool.set_availability(self.problem)
 
@@ -74,21 +74,21 @@ class SupplyFlow:
         supply = pool.status.supply
         if supply is not None and supply != self._supply:
             self._take(supply)
-            self.save()
-        self._changed()
-
-    def save(self) -> None:
-        """Puts the supply on disk; called again as long as ``is_saved`` is False."""
-        if self._supply is None:
-            return
-        try:
-            self._file.save(self._supply)
-        except OSError as error:
-            if self.is_saved:
-                log.error("supply cannot be saved, nothing is given back until it is", extra={"error": str(error)})  # noqa: TRY400
-            self.is_saved = False
         else:
-            self.is_saved = True
+            self._changed()
+
+    @property
+    def is_saved(self) -> bool:
+        """False: the disk does not have the supply of the moment yet.
+
+        A restart would then serve from an older one, so nothing may be confirmed as given back.
+        """
+        return self._saved is self._supply
+
+    def retry(self) -> None:
+        """Tries again what the disk did not take; to be called now and then."""
+        if not self.is_saved:
+            self._news.set()
 
     def settle(self, state: NetworkState) -> None:
         """Takes over how far the host's network is; also called when a late link has made an ENI ready."""
@@ -100,11 +100,33 @@ class SupplyFlow:
         while True:
             await self._news.wait()
             self._news.clear()
-            supply = self._supply
-            assert supply is not None
-            state = await self._network.ensure(supply)
-            self._ensured = supply
-            self.settle(state)
+            try:
+                await self._follow()
+            except Exception:
+                self._news.set()
+                raise
+
+    async def _follow(self) -> None:
+        """Pods are served first, the disk comes after."""
+        supply = self._supply
+        assert supply is not None
+        state = await self._network.ensure(supply)
+        self._ensured = supply
+        self.settle(state)
+        if self._saved is not supply:
+            await self._save(supply)
+
+    async def _save(self, supply: Supply) -> None:
+        try:
+            await asyncio.to_thread(self._file.save, supply)
+        except OSError as error:
+            if not self._is_disk_failing:
+                log.error("supply cannot be saved, nothing is given back until it is", extra={"error": str(error)})  # noqa: TRY400
+            self._is_disk_failing = True
+        else:
+            self._is_disk_failing = False
+            self._saved = supply
+            self._changed()
 
     @property
     def problem(self) -> str:

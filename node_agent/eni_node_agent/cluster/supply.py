@@ -6,6 +6,7 @@ enough. That it belongs to this instance is settled by the kernel: ENIs are foun
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -52,11 +53,17 @@ class SupplyFile:
             return None
 
     def save(self, supply: Supply) -> None:
-        """Replaces the file. Raises OSError when the disk does not take it; the old file is whole then."""
+        """Replaces the file, for good: it is there after a power cut too. Waits for the disk.
+
+        Raises:
+            OSError: the disk does not take it; the old file is whole then.
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(f".{self._path.name}.draft")
         with draft.open("w") as file:
             file.write(supply.model_dump_json(by_alias=True, exclude_none=True))
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(self._path)
 
 

@@ -78,6 +78,7 @@ class SandboxPool:
         if holding is None:
             holding = await self._wait(sandbox)
         self._pressed()
+        log.info("address assigned", extra=_names(holding, sandbox))
         return _assignment(holding, sandbox)
 
     async def release(self, key: SandboxKey) -> Assignment | None:
@@ -95,6 +96,7 @@ class SandboxPool:
             raise PoolUnavailableError(str(error)) from error
         self._pressed()
         self.wake()
+        log.info("address released", extra=_names(holding, holding.sandbox))
         return _assignment(holding, holding.sandbox)
 
     def find(self, key: SandboxKey) -> Assignment | None:
@@ -197,6 +199,11 @@ class SandboxPool:
     def _held(self, key: SandboxKey) -> Holding | None:
         """Returns what the key holds; a sandbox adopted from the kernel is recognised by its host link."""
         return self._ledger.find(key) or self._ledger.find(names.recovered_key(names.host_ifname(key)))
+
+
+def _names(holding: Holding, sandbox: Sandbox) -> dict[str, str]:
+    pod = f"{sandbox.pod_namespace}/{sandbox.pod_name}"
+    return {"address": holding.address, "eni_id": holding.eni_id, "pod": pod, "sandbox": sandbox.key.container_id}
 
 
 def _assignment(holding: Holding, sandbox: Sandbox) -> Assignment:

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -39,16 +40,22 @@ class Network:
     def __init__(self) -> None:
         self.absent: set[str] = set()
         self.asked: list[Supply] = []
+        self.failures = 0
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def ensure(self, seen: Supply) -> NetworkState:
         self.asked.append(seen)
         await self.gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("the host's network failed")
         return NetworkState(frozenset(each.id for each in seen.enis) - self.absent)
 
 
 class World:
+    log: pytest.LogCaptureFixture
+
     def __init__(self, folder: Path) -> None:
         self.now = 0.0
         self.file = SupplyFile(folder / "supply.json")
@@ -77,15 +84,23 @@ class World:
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[World]:
     world = World(folder)
-    task = asyncio.create_task(world.flow.run())
+    task = asyncio.create_task(run(world.flow))
     yield world
     task.cancel()
     await asyncio.wait([task])
 
 
+async def run(flow: SupplyFlow) -> None:
+    """Starts the flow again when it fails, as ``wiring`` does."""
+    while True:
+        with contextlib.suppress(RuntimeError):
+            await flow.run()
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[World]:
     async with running(tmp_path) as made:
+        made.log = caplog
         yield made
 
 
@@ -129,22 +144,32 @@ async def test_releasing_takes_effect_before_the_host_has_done_anything(world: W
     world.network.gate.clear()
     world.take(supply(eni(0, addresses=["10.0.1.5"], releasing=[("10.0.1.5/32", "t1")])))
     assert world.ledger.tally(0).free == 0
-    assert [entry.token for entry in world.reporter.report().usage.released] == ["t1"]
 
 
 async def test_confirms_nothing_that_the_disk_does_not_remember(world: World, tmp_path: Path) -> None:
-    world.take(supply(eni(0, addresses=["10.0.1.5"])))
     (tmp_path / ".supply.json.draft").mkdir()
     world.take(supply(eni(0, addresses=["10.0.1.5"], releasing=[("10.0.1.5/32", "t1")])))
+    await eventually(lambda: "cannot be saved" in world.log.text, "the disk is tried")
+    assert world.ledger.tally(0).released
     assert world.reporter.report().usage.released == []
     (tmp_path / ".supply.json.draft").rmdir()
-    world.flow.save()
+    world.flow.retry()
+    await eventually(lambda: world.flow.is_saved, "the disk takes it")
     assert [entry.token for entry in world.reporter.report().usage.released] == ["t1"]
+
+
+async def test_goes_on_after_the_host_network_failed_it(world: World) -> None:
+    world.network.failures = 1
+    asking = asyncio.create_task(world.assign("a"))
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    assert await asking == "10.0.1.5"
+    assert len(world.network.asked) == 2
 
 
 async def test_serves_from_the_saved_supply_alone(tmp_path: Path) -> None:
     async with running(tmp_path) as before:
         before.take(supply(eni(0, addresses=["10.0.1.5"])))
+        await eventually(lambda: before.flow.is_saved, "saved")
     async with running(tmp_path) as after:
         after.flow.restore()
         assert await after.assign("a") == "10.0.1.5"
