@@ -162,11 +162,10 @@ def test_an_attachment_can_be_hidden_for_a_while() -> None:
     assert lab.show(eni)["Attachment"]["Status"] == "attached"
 
 
-def test_a_reattached_eni_is_not_detached_by_the_earlier_detachment(slow: EngineLab) -> None:
-    eni, instance = slow.eni(), slow.instance()
-    first = slow.attach(eni, instance)
-    slow.call("DetachNetworkInterface", AttachmentId=first)
-    slow.now += 2
-    second = slow.attach(eni, instance)
+def test_a_detachment_cut_short_by_termination_does_not_undo_a_later_attachment(slow: EngineLab) -> None:
+    eni, dying, other = slow.eni(), slow.instance(), slow.instance()
+    slow.call("DetachNetworkInterface", AttachmentId=slow.attach(eni, dying))
+    slow.call("TerminateInstances", InstanceIds=[dying])
+    second = slow.attach(eni, other)
     slow.now += 60
     assert slow.show(eni)["Attachment"]["AttachmentId"] == second

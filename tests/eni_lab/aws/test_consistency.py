@@ -22,6 +22,18 @@ def test_describe_answers_as_of_a_while_ago() -> None:
     assert lab.call("DescribeNetworkInterfaces")["NetworkInterfaces"] == []
 
 
+def test_what_time_brought_about_is_dated_then_and_not_when_somebody_looked() -> None:
+    lab = EngineLab(knobs=Knobs(throttling=False, describe_lag_seconds=2.0, detaching_seconds=2.0))
+    eni = lab.eni()
+    attachment = lab.attach(eni, lab.instance())
+    lab.now += 60
+    lab.call("DetachNetworkInterface", AttachmentId=attachment)
+    lab.now += 3
+    assert lab.show(eni)["Attachment"]["Status"] == "detaching"
+    lab.now += 1
+    assert lab.show(eni)["Status"] == "available"
+
+
 def test_a_new_eni_can_be_unknown_to_mutations_for_a_while() -> None:
     lab = EngineLab(knobs=Knobs(throttling=False, visible_after_seconds=1.0))
     eni = lab.eni()

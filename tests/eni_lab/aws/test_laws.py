@@ -1,6 +1,6 @@
 """Whatever is called in whatever order, every address has one owner and every pool's count is right."""
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from eni_lab.aws.engine.errors import Ec2Error
 from eni_lab.aws.engine.invariants import breaches
 from eni_lab.aws.engine.knobs import Knobs
+from eni_lab.aws.engine.model import Eni, Instance, InstanceState
 from eni_testing.ec2_engine import EngineLab
 
 EXPECTED = {
@@ -27,6 +28,11 @@ COUNTS = st.integers(0, 12)
 CHOICES = st.sampled_from(("random", "packed"))
 
 
+def has_enis(machine: "Life") -> bool:
+    """Tells whether there is an ENI to draw."""
+    return len(machine.lab.engine.region.enis) > 0
+
+
 class Life(RuleBasedStateMachine):
     """Small subnets (59 and 27 addresses), so that they run out."""
 
@@ -34,7 +40,9 @@ class Life(RuleBasedStateMachine):
     def start(self, choice: Any, seed: int) -> None:
         knobs = Knobs(throttling=False, address_choice=choice, describe_lag_seconds=1.0)
         self.lab = EngineLab("10.0.1.0/26", "10.0.2.0/27", knobs=knobs, seed=seed)
-        self.attachments: list[str] = []
+        for kind, subnet in (("t3.medium", 0), ("m5.large", 0), ("m5.large", 1)):
+            self.lab.instance(kind, subnet)
+            self.lab.eni(subnet)
 
     def attempt(self, action: str, **args: Any) -> Any:
         """Performs a call; a refusal of an expected kind changes nothing and is fine."""
@@ -47,13 +55,21 @@ class Life(RuleBasedStateMachine):
         assert self.lab.engine.version == before
         return None
 
-    def eni(self, data: Any) -> Any:
-        """Draws one of the ENIs there are."""
-        return data.draw(st.sampled_from(self.lab.engine.region.enis.values()))
+    def enis(self, *, attached: bool) -> list[Eni]:
+        """Returns the ENIs but for the primary ones, which hardly anything may be done to."""
+        enis = self.lab.engine.region.enis.values()
+        secondary = [eni for eni in enis if eni.attachment is None or not eni.attachment.is_primary]
+        return [eni for eni in secondary if (eni.attachment is not None) is attached]
 
-    def has_enis(self) -> bool:
-        """Tells whether there is an ENI to draw."""
-        return len(self.lab.engine.region.enis) > 0
+    def any_eni(self, data: Any) -> Eni:
+        """Draws an ENI, a secondary one more often than not."""
+        enis = [*self.enis(attached=False), *self.enis(attached=True)] or self.lab.engine.region.enis.values()
+        return cast("Eni", data.draw(st.sampled_from(enis)))
+
+    def running(self) -> list[Instance]:
+        """Returns the instances that run."""
+        instances = self.lab.engine.region.instances.values()
+        return [instance for instance in instances if instance.state is InstanceState.RUNNING]
 
     @rule(subnet=st.sampled_from((0, 1)), addresses=COUNTS, prefixes=st.integers(0, 3))
     def create(self, subnet: int, addresses: int, prefixes: int) -> None:
@@ -66,33 +82,33 @@ class Life(RuleBasedStateMachine):
         counts = {"MinCount": 1, "MaxCount": 2}
         self.attempt("RunInstances", ImageId=image, InstanceType=kind, SubnetId=subnet_id, **counts)
 
-    @precondition(has_enis)
-    @rule(data=st.data(), index=st.integers(0, 4))
+    @precondition(lambda self: self.enis(attached=False) and self.running())
+    @rule(data=st.data(), index=st.integers(0, 3))
     def attach(self, data: Any, index: int) -> None:
-        instances = self.lab.engine.region.instances.values()
-        if instances:
-            instance = data.draw(st.sampled_from(instances))
-            eni = self.eni(data)
-            request = {"NetworkInterfaceId": eni.id, "InstanceId": instance.id, "DeviceIndex": index}
-            self.attempt("AttachNetworkInterface", **request)
+        eni, instance = (
+            data.draw(st.sampled_from(self.enis(attached=False))),
+            data.draw(st.sampled_from(self.running())),
+        )
+        request = {"NetworkInterfaceId": eni.id, "InstanceId": instance.id, "DeviceIndex": index}
+        self.attempt("AttachNetworkInterface", **request)
 
-    @precondition(has_enis)
+    @precondition(lambda self: self.enis(attached=True))
     @rule(data=st.data())
     def detach(self, data: Any) -> None:
-        eni = self.eni(data)
-        if eni.attachment is not None:
-            self.attempt("DetachNetworkInterface", AttachmentId=eni.attachment.id)
+        eni = data.draw(st.sampled_from(self.enis(attached=True)))
+        assert eni.attachment is not None
+        self.attempt("DetachNetworkInterface", AttachmentId=eni.attachment.id)
 
     @precondition(has_enis)
     @rule(data=st.data(), addresses=COUNTS, prefixes=st.integers(1, 3))
     def assign(self, data: Any, addresses: int, prefixes: int) -> None:
         held = {"SecondaryPrivateIpAddressCount": addresses} if addresses else {"Ipv4PrefixCount": prefixes}
-        self.attempt("AssignPrivateIpAddresses", NetworkInterfaceId=self.eni(data).id, **held)
+        self.attempt("AssignPrivateIpAddresses", NetworkInterfaceId=self.any_eni(data).id, **held)
 
     @precondition(has_enis)
     @rule(data=st.data())
     def take_over(self, data: Any) -> None:
-        giver, taker = self.eni(data), self.eni(data)
+        giver, taker = self.any_eni(data), self.any_eni(data)
         if giver.addresses and giver.subnet_id == taker.subnet_id and giver.id != taker.id:
             request = {"PrivateIpAddresses": list(giver.addresses[:1]), "AllowReassignment": True}
             self.attempt("AssignPrivateIpAddresses", NetworkInterfaceId=taker.id, **request)
@@ -100,7 +116,7 @@ class Life(RuleBasedStateMachine):
     @precondition(has_enis)
     @rule(data=st.data())
     def unassign(self, data: Any) -> None:
-        eni = self.eni(data)
+        eni = self.any_eni(data)
         if eni.addresses or eni.prefixes:
             held = {"PrivateIpAddresses": list(eni.addresses[::2]), "Ipv4Prefixes": list(eni.prefixes[:1])}
             self.attempt("UnassignPrivateIpAddresses", NetworkInterfaceId=eni.id, **held)
@@ -108,13 +124,12 @@ class Life(RuleBasedStateMachine):
     @precondition(has_enis)
     @rule(data=st.data())
     def delete(self, data: Any) -> None:
-        self.attempt("DeleteNetworkInterface", NetworkInterfaceId=self.eni(data).id)
+        self.attempt("DeleteNetworkInterface", NetworkInterfaceId=self.any_eni(data).id)
 
+    @precondition(lambda self: len(self.running()) > 1)
     @rule(data=st.data())
     def terminate(self, data: Any) -> None:
-        instances = self.lab.engine.region.instances.values()
-        if instances:
-            self.attempt("TerminateInstances", InstanceIds=[data.draw(st.sampled_from(instances)).id])
+        self.attempt("TerminateInstances", InstanceIds=[data.draw(st.sampled_from(self.running())).id])
 
     @rule(seconds=st.sampled_from((0.3, 0.8, 2.0, 60.0)))
     def wait(self, seconds: float) -> None:
