@@ -137,6 +137,7 @@ def _add_lifecycle(add: Callable[[str, Command, str], argparse.ArgumentParser]) 
 
 def _add_use(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
     kubectl = add("kubectl", _kubectl, "run kubectl as the cluster's administrator")
+    kubectl.prefix_chars = "\0"  # nothing after it is an option of ours
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
     execute = add("exec", _exec, "run a command on a node")
     execute.add_argument("node")

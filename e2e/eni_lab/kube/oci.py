@@ -6,11 +6,14 @@ https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md
 import hashlib
 import io
 import json
+import platform
 import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Go's names, which the specification uses, by the kernel's."""
 Fill = Callable[[tarfile.TarFile], None]
 """Adds the layer's content."""
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -48,7 +51,15 @@ def write_archive(target: Path, name: str, fill: Fill, config: dict[str, object]
             digest = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
         rootfs = {"type": "layers", "diff_ids": [digest]}
         history = [{"created_by": f"eni-lab {name}"}]  # one entry a layer, or buildah refuses to build on it
-        image = _Blob({"architecture": "amd64", "os": "linux", "config": config, "rootfs": rootfs, "history": history})
+        image = _Blob(
+            {
+                "architecture": ARCHITECTURES[platform.machine()],
+                "os": "linux",
+                "config": config,
+                "rootfs": rootfs,
+                "history": history,
+            }
+        )
         layers = [_descriptor("application/vnd.oci.image.layer.v1.tar", digest, layer.stat().st_size)]
         configured = image.descriptor("application/vnd.oci.image.config.v1+json")
         manifest = _Blob({"schemaVersion": 2, "mediaType": _MANIFEST, "config": configured, "layers": layers})
