@@ -5,13 +5,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 
+from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import Condition, ConditionStatus
+from eni_node_agent.ledger.journal import Journal
+from eni_node_agent.ledger.ledger import Holding
 from eni_testing.agents import NODE, AgentNode
 from eni_testing.api_server import PODS, POOLS, pod
 from eni_testing.eventually import eventually
@@ -165,6 +170,42 @@ async def test_after_a_reboot_no_address_stays_with_a_dead_pod(node: AgentNode) 
     await node.until_serving()
     assert {await node.address_of(name) for name in "abcd"} == set(FOUR)
     await eventually(lambda: usage(node)["bootID"] != boot, "another boot is reported")
+
+
+async def test_an_address_assigned_by_an_agent_killed_before_it_answered_comes_back(node: AgentNode) -> None:
+    (node.folder / "run").mkdir()
+    unanswered = Sandbox(SandboxKey("eni", "unanswered", "eth0"))
+    with closing(Journal(node.journal)) as journal:
+        journal.hold(Holding(unanswered, FOUR[0], eni(0).id, since=time.monotonic() - 100))
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await eventually(lambda: usage(node).get("cooling") == 1, "the address is taken back", within=15)
+    assert usage(node)["assigned"] == 0
+
+
+async def test_a_second_agent_on_a_node_leaves_the_first_alone(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    first, node._process = node._process, None
+    node.start()
+    assert node._process is not None
+    assert await asyncio.to_thread(node._process.wait, 20) == 1
+    assert "ledger.db cannot be opened: database is locked" in node.log
+    node._process = first
+    assert await node.address_of("web") == "10.0.1.4"
+
+
+async def test_fifty_pods_at_once_on_an_empty_pool_all_get_their_address(node: AgentNode) -> None:
+    await node.give(supply(eni(0)))
+    node.start()
+    await node.until_able()
+    names = [f"web-{number}" for number in range(50)]
+    adding = asyncio.gather(*(node.address_of(name) for name in names))
+    await eventually(lambda: usage(node).get("pending") == 50, "the whole burst is reported", within=15)
+    await node.give(supply(eni(0, prefixes=["10.0.1.0/28", "10.0.1.16/28", "10.0.1.32/28", "10.0.1.48/28"])))
+    addresses = await adding
+    assert len(set(addresses)) == 50
 
 
 async def test_a_release_is_confirmed_when_the_pod_has_gone_and_its_address_has_rested(node: AgentNode) -> None:

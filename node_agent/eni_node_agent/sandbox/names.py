@@ -14,7 +14,7 @@ def host_ifname(key: SandboxKey) -> str:
 
     It names the sandbox, not the pod: a pod's next sandbox never meets a link of the last that is still being deleted.
     """
-    if key.network == "" and key.container_id.startswith(HOST_IFNAME_PREFIX):
+    if is_recovered(key):
         return key.container_id
     digest = hashlib.sha1(f"{key.container_id}{key.ifname}".encode(), usedforsecurity=False).hexdigest()
     return HOST_IFNAME_PREFIX + digest[:11]

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.error import HTTPError, URLError
@@ -52,6 +53,7 @@ class AgentNode:
         self.variables: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._pods: dict[str, Host] = {}
+        self._runtime = ThreadPoolExecutor(64, "runtime")
 
     @property
     def conflist(self) -> Path:
@@ -130,12 +132,12 @@ class AgentNode:
         """Has a pod set up, as the runtime would; its namespace is kept until ``close``."""
         if name not in self._pods:
             self._pods[name] = Host()
-        return await asyncio.to_thread(self._command, "ADD", name, self._pods[name].path, within)
+        return await self._in_runtime("ADD", name, self._pods[name].path, within)
 
     async def delete(self, name: str) -> cni.Outcome:
         """Has a pod taken down, as the runtime would."""
         pod = self._pods.pop(name)
-        outcome = await asyncio.to_thread(self._command, "DEL", name, pod.path, 25)
+        outcome = await self._in_runtime("DEL", name, pod.path)
         pod.close()
         return outcome
 
@@ -148,7 +150,7 @@ class AgentNode:
 
     async def status(self) -> cni.Outcome:
         """Asks for STATUS."""
-        return await asyncio.to_thread(self._command, "STATUS", "", "", 10)
+        return await self._in_runtime("STATUS", "", "")
 
     def http(self, path: str) -> tuple[int, str]:
         """Returns status and text of the agent's own page, 0 when there is none."""
@@ -158,10 +160,15 @@ class AgentNode:
         """Ends everything and removes the folders."""
         if self._process is not None:
             self.stop(signal.SIGKILL)
+        self._runtime.shutdown()
         for pod in self._pods.values():
             pod.close()
         self.host.close()
         shutil.rmtree(self.folder)
+
+    async def _in_runtime(self, command: str, name: str, netns: str, within: float = 25) -> cni.Outcome:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._runtime, self._command, command, name, netns, within)
 
     def _accepts(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:
