@@ -118,9 +118,9 @@ class Agent:
     async def _tick(self) -> None:
         """Now and then: what no event tells."""
         while True:
-            await self._sweep()
             self._flow.retry()
             self._see_supply()
+            await self._sweep()
             await asyncio.sleep(TICK_SECONDS)
 
     async def _sweep(self) -> None:
