@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import new_lab
 from eni_lab.cloud_client import ZONES
 from eni_lab.errors import LabError
 from eni_lab.lab import BOOT_ID, Lab, Options
 from eni_lab.waiting import wait_for
+from eni_testing.laboratories import new_lab
 
 pytestmark = pytest.mark.e2e
 
