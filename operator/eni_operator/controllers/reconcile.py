@@ -142,11 +142,14 @@ class Reconciler:
         policy = resolve(
             pool.spec, choice.config.spec.policy if choice and choice.config else None, self._settings.policy
         )
+        believed = inventory.attachments.version
         decision = self._decide(self._world(node, pool, choice, inventory, executor), policy)
         executor.retain(decision.actions)
         facts = self._facts(node, inventory, policy, choice, decision)
         verdicts = (*decision.verdicts, *_missing(choice))
         again = await self._publish(node, status.supply(facts, decision), verdicts)
+        if inventory.attachments.version != believed:
+            return self._seams.clock()  # something ended while we wrote: this plan would do it a second time
         if not inventory.doubtful:
             executor.start(decision.actions)
         return min(t for t in (again, decision.recheck_at, inventory.look_at(), executor.retry_at()) if t is not None)

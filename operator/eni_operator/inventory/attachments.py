@@ -34,6 +34,8 @@ class Attachments:
         self._enis: dict[EniId, Eni] = {}
         self._missing: dict[Key, float] = {}
         self._removed: dict[Key, float] = {}
+        self.version = 0
+        """Counts what was taken in; a plan made of an older belief must not be performed."""
 
     @property
     def enis(self) -> tuple[Eni, ...]:
@@ -56,6 +58,7 @@ class Attachments:
     def observe(self, seen: Iterable[Eni]) -> None:
         """Takes in a fresh answer that should list every ENI of the instance and every unattached one of ours."""
         now = self._clock()
+        self.version += 1
         self._removed = {key: at for key, at in self._removed.items() if now - at < GRACE_SECONDS}
         answers = {eni.id: eni for eni in seen if (eni.id, _ENI) not in self._removed}
         believed, self._enis = self._enis, {}
@@ -108,6 +111,7 @@ class Attachments:
 
     def created(self, eni: Eni) -> None:
         """An ENI was created, or an own one found."""
+        self.version += 1
         self._enis[eni.id] = eni
 
     def attaching(self, eni_id: EniId, attachment: Attachment) -> None:
@@ -157,11 +161,13 @@ class Attachments:
 
     def deleted(self, eni_id: EniId) -> None:
         """An ENI is gone for good: ids are never used again."""
+        self.version += 1
         self._enis.pop(eni_id, None)
         self._removed[eni_id, _ENI] = self._clock()
 
     def _change(self, eni_id: EniId, **parts: object) -> None:
         eni = self._enis.get(eni_id)
+        self.version += 1
         if eni is not None:
             self._enis[eni_id] = replace(eni, **parts)  # type: ignore[arg-type] # the callers above name Eni's fields
 
