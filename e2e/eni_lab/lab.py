@@ -84,7 +84,7 @@ class Lab:
         groups = self._cgroup.create(GROUP)
         store = self.prepare()
         self.layout.state.mkdir(parents=True, mode=0o700)
-        self.layout.image_store.symlink_to(store)
+        images.take(self.layout, store)
         create_authority(self.layout)
         self._create_namespaces(groups, tied=options.tied)
         self._start_cloud(service_times=options.service_times)

@@ -16,6 +16,7 @@ BASE_IMAGE = "localhost/python:3.11-slim"
 SUITE, PACKAGES = "bookworm", "ca-certificates,python3,python3-venv"
 """The Debian whose python3 is 3.11."""
 _UNNEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/log")
+_LARGEST_MEBIBYTES = 4096  # of the storage; a build of everything takes 1100
 _OWN_NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _MACHINES_FILES = ("/etc/ssl/certs", "/etc/pip.conf")  # how this machine reaches its package index; not in the image
 
@@ -29,7 +30,9 @@ class Builder:
         self._report = report
 
     def ensure_base(self) -> None:
-        """Makes the base image unless the storage has it."""
+        """Makes the base image unless the storage has it. A storage grown large with old layers is begun anew."""
+        if self._storage.exists() and int(_run("du", "-sm", str(self._storage)).split()[0]) > _LARGEST_MEBIBYTES:
+            shutil.rmtree(self._storage)
         if self._buildah("images", "--quiet", "--filter", f"reference={BASE_IMAGE}").strip():
             return
         archive = self._images / f"base-{SUITE}.tar"

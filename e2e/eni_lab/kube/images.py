@@ -26,7 +26,7 @@ POD_IMAGE = "localhost/lab-pod:1"
 _PROGRAMS = {"pause": PAUSE_IMAGE, "labpod": POD_IMAGE}
 _STORES = "[0-9a-f]" * 12
 _BASE = "base"  # in a store: the one it links to
-_USERS = "users"  # in a store: the cgroups of laboratories that took it
+_USERS = "users"  # in a store: the cgroups of laboratories whose nodes link to it
 _KEPT = 3  # stores, the newest of those that no laboratory uses
 
 
@@ -51,7 +51,7 @@ def build_inputs(repository: Path) -> list[Path]:
 
 
 def store(layout: Layout, report: Report) -> Path:
-    """A containerd store that has all images; made where the cache lacks it, kept while this laboratory is up.
+    """A containerd store that has all images; made where the cache lacks it.
 
     Raises:
         LabError: a tool is missing or failed; its words are in the message.
@@ -73,8 +73,16 @@ def store(layout: Layout, report: Report) -> Path:
             project.unlink()
             _prune(layout.stores)
         target.touch()
-        (target / _USERS / layout.cgroup).touch()
         return target
+
+
+def take(layout: Layout, store_taken: Path) -> None:
+    """Makes a store the one that this laboratory's nodes link to: it is kept while the laboratory is up."""
+    with layout.cache_lock():
+        for earlier in layout.stores.glob(f"*/{_USERS}/{layout.cgroup}"):
+            earlier.unlink()
+        (store_taken / _USERS / layout.cgroup).touch()
+        layout.image_store.symlink_to(store_taken)
 
 
 def _name(*parts: str) -> str:

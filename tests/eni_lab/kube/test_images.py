@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from eni_lab.kube import images
+from eni_lab.layout import Layout
 
 DOCKERFILE = """\
 FROM base AS build
@@ -58,6 +59,19 @@ def test_the_repositorys_own_dockerfile_is_understood() -> None:
     inputs = {str(file.relative_to(images.REPOSITORY)) for file in images.build_inputs(images.REPOSITORY)}
     assert {"pyproject.toml", "requirements/image.txt", "operator/eni_operator/domain/pool.py"} <= inputs
     assert not [name for name in inputs if name.startswith(("tests/", "e2e/"))]
+
+
+def test_a_laboratory_holds_one_store(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, tmp_path / "run")
+    layout.state.mkdir()
+    for name in ("0123456789a1", "0123456789a2"):
+        (layout.stores / name / "users").mkdir(parents=True)
+    (layout.stores / "0123456789a1" / "users" / layout.cgroup).touch()
+
+    images.take(layout, layout.stores / "0123456789a2")
+
+    assert [path.parts[-3] for path in layout.stores.glob("*/users/*")] == ["0123456789a2"]
+    assert layout.image_store.resolve() == layout.stores / "0123456789a2"
 
 
 def test_old_stores_go_with_the_base_that_only_they_link_to(tmp_path: Path) -> None:
