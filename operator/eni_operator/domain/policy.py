@@ -59,8 +59,3 @@ class Policy:
     paused: bool
     origins: Mapping[str, Origin]
     """By field name of ``spec.policy`` in snake case."""
-
-    @property
-    def follows_demand(self) -> bool:
-        """Tells whether no warm or minimum target is set anywhere, so our own default holds (ARCHITECTURE §2)."""
-        return all(t is None for t in (self.warm_ips, self.minimum_ips, self.warm_prefixes, self.warm_enis))

@@ -101,7 +101,7 @@ def _steps(world: World, policy: Policy, held: Holdings, target: Target, grain: 
         return _Steps(_NO_GROWTH, tuple(_outliving(world, _NO_GROWTH)))
     room = capacity.eni_room(world, policy, held)
     growth = placement.grow(world, held, target, grain, room=room, now=now)
-    released = release.finish(held, growing=frozenset(growth.slots))
+    released = release.finish(held, growing=frozenset(growth.slots)) if world.usage.reported else ()
     return _Steps(growth, (*released, *_outliving(world, growth)))
 
 

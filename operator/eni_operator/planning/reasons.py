@@ -54,25 +54,27 @@ def verdicts(standing: Standing) -> tuple[Verdict, ...]:
 
 
 def _blocks(verdict: Verdict, standing: Standing) -> bool:
-    """Tells whether this keeps the pool from what it needs; an unmet limit on spare addresses alone does not."""
+    """Tells whether this keeps the pool from what it needs; a limit that only costs spare addresses does not."""
     if verdict.type is ConditionType.PREFIX_FRAGMENTED and standing.grain.size == 1:
         return False
     if verdict.type is ConditionType.LIMIT_REACHED:
-        return verdict.reason is not Reason.PREFIXES_UNSUPPORTED and standing.demand > standing.target.wanted
+        return standing.demand + standing.world.usage.cooling > standing.target.wanted
     return standing.supply < standing.target.wanted
 
 
 def _ready(standing: Standing, blocking: Verdict | None) -> Verdict:
-    free = standing.supply - standing.demand - standing.world.usage.cooling
-    served = free >= 0
-    have = f"{standing.supply} addresses held for {standing.demand} pods, {standing.world.usage.cooling} cooling"
+    """Names counts only where something is missing: they change with every pod, and each change is a write."""
+    usage = standing.world.usage
+    served = standing.supply >= standing.demand + usage.cooling
+    have = f"{standing.supply} addresses held for {standing.demand} pods, {usage.cooling} cooling"
     if standing.policy.paused:
-        return Verdict(ConditionType.READY, served, Reason.PAUSED, f"spec.paused is true, no EC2 call is made; {have}")
-    if not standing.world.usage.reported:
+        message = "spec.paused is true, so no EC2 call that changes anything is made"
+        return Verdict(ConditionType.READY, served, Reason.PAUSED, message if served else f"{message}; {have}")
+    if not usage.reported:
         silent = "the agent of this node has not reported yet, so demand is unknown and nothing is released"
         return _no(ConditionType.READY, Reason.AGENT_SILENT, silent)
     if served:
-        return _yes(ConditionType.READY, Reason.POOL_READY, have)
+        return _yes(ConditionType.READY, Reason.POOL_READY, "every pod of the node has an address or one waits for it")
     if blocking is not None:
         return _no(ConditionType.READY, blocking.reason, f"{have}; {blocking.message}")
     return _no(ConditionType.READY, Reason.GROWING, f"{have}; growing to {standing.target.wanted}")
@@ -109,7 +111,7 @@ def _prefix_fragmented(standing: Standing) -> Verdict:
         return _not_affected(ConditionType.PREFIX_FRAGMENTED, f"subnet {subnet.id} gives prefixes")
     message = (
         f"subnet {subnet.id} ({subnet.cidr}) has no whole /28 free, {subnet.free_addresses} addresses free when last "
-        f"asked; next try at {_clock(subnet.fragmented_until)}"
+        f"asked; next try at {_clock(subnet.fragmented_until)}, mode auto takes single addresses meanwhile"
     )
     return _yes(ConditionType.PREFIX_FRAGMENTED, Reason.NO_FREE_PREFIX, message)
 

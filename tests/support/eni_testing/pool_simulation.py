@@ -67,8 +67,15 @@ def attachment_of(
     )
 
 
-def attached(instance: Instance, device_index: int, *, addresses: int = 0, prefixes: int = 0, ours: bool = True) -> Eni:
-    """Returns an attached ENI: addresses from 10.0.<index>.10 on, prefixes from 10.1.<index>.0 on."""
+def attached(
+    instance: Instance,
+    device_index: int,
+    *,
+    addresses: int = 0,
+    prefixes: int = 0,
+    tags: Mapping[str, str] | None = None,
+) -> Eni:
+    """Returns an attached ENI of ours: addresses from 10.0.<index>.10 on, prefixes from 10.1.<index>.0 on."""
     return Eni(
         id=EniId(f"eni-{device_index}"),
         mac=f"02:00:00:00:00:{device_index:02x}",
@@ -77,7 +84,7 @@ def attached(instance: Instance, device_index: int, *, addresses: int = 0, prefi
         addresses=tuple(f"10.0.{device_index}.{10 + n}" for n in range(addresses)),
         prefixes=tuple(f"10.1.{device_index}.{16 * n}/28" for n in range(prefixes)),
         attachment=attachment_of(instance, device_index),
-        tags={TAG_INSTANCE: instance.id} if ours and device_index else {},
+        tags={TAG_INSTANCE: instance.id} if tags is None else tags,
     )
 
 
