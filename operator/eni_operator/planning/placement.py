@@ -84,9 +84,15 @@ def grow(world: World, holdings: Holdings, target: Target, grain: Grain, *, room
     missing = _slots_missing(holdings, target, grain)
     slots = _assign_slots(world, holdings, missing, refused=refused)
     on_the_way = sum(len(holding.let_go) for holding in holdings.staying)
-    burst = target.burst_slots - capacity.spare_slots(holdings, grain, target) if target.burst_slots else 0
-    shortage = _Shortage(missing - sum(slots.values()) - on_the_way, burst)
+    shortage = _Shortage(missing - sum(slots.values()) - on_the_way, _burst_short(world, holdings, target, grain))
     return Growth(slots, tuple(_openings(world, grain, shortage, _free_devices(holdings, room), refused=refused)))
+
+
+def _burst_short(world: World, holdings: Holdings, target: Target, grain: Grain) -> int:
+    """Counts free slots short of the burst; a subnet that is nearly full keeps its last addresses for pods."""
+    if not target.burst_slots or world.subnet.free_addresses < capacity.BURST:
+        return 0
+    return target.burst_slots - capacity.spare_slots(holdings, grain, target)
 
 
 def refused_until(world: World, grain: Grain) -> float:

@@ -88,6 +88,11 @@ def test_no_bare_eni_is_kept_for_more_pods_than_can_come() -> None:
     assert plan_of(world_of("c5.xlarge", attached(C5, 0, addresses=1)), maximumPods=14).actions == ()
 
 
+def test_no_bare_eni_takes_one_of_the_last_addresses_of_a_subnet() -> None:
+    world = world_of("c5.xlarge", attached(C5, 0, addresses=1), subnet=replace(SUBNET, free_addresses=15))
+    assert plan_of(world).actions == ()
+
+
 def test_no_bare_eni_is_kept_under_a_warm_target() -> None:
     assert plan_of(world_of("c5.xlarge", attached(C5, 0, addresses=5)), warmIPs=5).actions == ()
 
