@@ -3,10 +3,15 @@
 from benchmarks import cluster
 from benchmarks.figures import quantile
 
+from eni_lab.lab import Options
+
 PODS = 50
-CASES = {
-    "c5.xlarge secondary": ("c5.xlarge", {}),
-    "m5.large prefix": ("m5.large", {"ENABLE_PREFIX_DELEGATION": "true"}),
+CASES: dict[str, tuple[Options, dict[str, str]]] = {
+    "c5.xlarge secondary": (Options(nodes=1, instance_type="c5.xlarge", tied=True), {}),
+    "m5.large prefix": (
+        Options(nodes=1, instance_type="m5.large", max_pods=110, tied=True),
+        {"ENABLE_PREFIX_DELEGATION": "true"},
+    ),
 }
 PEER = {
     "c5.xlarge secondary": "VPC CNI 1.23.1: 21.8-24.4 s, 18 calls, 230-336 failed ADDs",
@@ -17,8 +22,7 @@ PEER = {
 
 def measure(case: str) -> dict[str, object]:
     """Measures one case."""
-    instance_type, environ = CASES[case]
-    with cluster.node(instance_type, environ) as node:
+    with cluster.node(*CASES[case]) as node:
         before = node.held()
         node.reset_calls()
         reports = node.runtime.finish("ADD", [f"burst{index}" for index in range(PODS)], seconds=120)

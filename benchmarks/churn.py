@@ -10,6 +10,8 @@ from collections import deque
 from benchmarks import cluster
 from benchmarks.figures import quantile
 
+from eni_lab.lab import Options
+
 STEPS = ((0, 10), (60, 25), (150, 10), (240, 30), (330, 5))
 END = 480
 PEER = "VPC CNI 1.23.1: 5.0 idle with waits of 14.0 s at p90 (WARM_IP_TARGET=5), or 31.0 idle with 2.3 s (prefixes)"
@@ -17,7 +19,7 @@ PEER = "VPC CNI 1.23.1: 5.0 idle with waits of 14.0 s at p90 (WARM_IP_TARGET=5),
 
 def run() -> dict[str, object]:
     """Measures our default policy."""
-    with cluster.node("c5.xlarge") as node:
+    with cluster.node(Options(nodes=1, instance_type="c5.xlarge", tied=True)) as node:
         node.reset_calls()
         idle = _play(node)
         adds = node.runtime.reports("ADD")

@@ -54,15 +54,15 @@ class Node:
 
 
 @contextmanager
-def node(instance_type: str, environ: dict[str, str] | None = None) -> Iterator[Node]:
-    """A node of that type, Ready and settled; ``environ`` is given to the operator."""
+def node(options: Options, environ: dict[str, str] | None = None) -> Iterator[Node]:
+    """The one node of a laboratory, Ready and settled; ``environ`` is given to the operator."""
 
     def report(text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
 
     lab = Lab(Layout.from_env(os.environ, Path.home()), os.environ, report)
     try:
-        lab.up(Options(nodes=1, instance_type=instance_type, tied=True))
+        lab.up(options)
         lab.deploy()
         _set_environ(lab, environ or {})
         with Runtime(lab.nodes()[0]) as runtime:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Options:
     nodes: int = 2
     """Put into the zones in turn."""
     instance_type: str = "m5.large"
+    max_pods: int | None = None
+    """What the kubelets allow; None: what the instance type can address without prefixes, as EKS has it."""
     service_times: bool = True
     """Whether EC2 takes its time, as the real one does."""
     tied: bool = False
@@ -96,7 +98,7 @@ class Lab:
         self.wait_until("api server ready", "get", "--raw=/readyz")
         control_plane.start_controllers()
         for index in range(options.nodes):
-            self.add_node(options.instance_type, ZONES[index % len(ZONES)])
+            self.add_node(options.instance_type, ZONES[index % len(ZONES)], max_pods=options.max_pods)
         self.wait_until("service accounts ready", "get", "serviceaccount", "default")
 
     def prepare(self) -> Path:
@@ -162,13 +164,15 @@ class Lab:
             raise LabError(f"no node is called {name!r}; there are {', '.join(known)}")
         return known[name]
 
-    def add_node(self, instance_type: str, zone: Zone, name: str | None = None) -> Machine:
+    def add_node(self, instance_type: str, zone: Zone, name: str | None = None, max_pods: int | None = None) -> Machine:
         """Runs an instance and makes it a node; returns when the API server has it."""
         taken = {machine.name for machine in self.nodes()}
         chosen = name or _free_name(zone, taken)
         if chosen in taken:
             raise LabError(f"a node is called {chosen!r} already")
         instance = self.cloud.run_instance(chosen, instance_type, zone)
+        if max_pods is not None:
+            instance = replace(instance, max_pods=max_pods)
         machine = Machine(self.layout, self.parts, self._cgroup, instance)
         machine.install()
         self.switch_on(machine)
