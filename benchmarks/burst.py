@@ -25,7 +25,7 @@ def measure(case: str) -> dict[str, object]:
     with cluster.node(*CASES[case]) as node:
         before = node.held()
         node.reset_calls()
-        reports = node.runtime.finish("ADD", [f"burst{index}" for index in range(PODS)], seconds=120)
+        reports = node.runtime.add([f"burst{index}" for index in range(PODS)], seconds=120)
         calls = node.calls()
         waits = [report["seconds"] for report in reports]
         return {

@@ -48,10 +48,12 @@ def _play(node: cluster.Node) -> list[int]:
             _, count = steps.popleft()
             while len(alive) > count:
                 node.runtime.begin("DEL", alive.popleft())
-            while len(alive) < count:
-                started += 1
-                alive.append(f"churn{started}")
-                node.runtime.begin("ADD", alive[-1])
+            new = [f"churn{started + number}" for number in range(count - len(alive))]
+            started += len(new)
+            node.runtime.finish("NEW", new, seconds=10)
+            for name in new:
+                node.runtime.begin("ADD", name)
+            alive.extend(new)
         idle.append(node.held() - _running(node))
         time.sleep(max(0.0, began + second + 1 - time.monotonic()))
     return idle

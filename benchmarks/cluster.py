@@ -6,15 +6,20 @@ control plane, EC2's service times, operator and agent are as in ``make demo``.
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from eni_lab.cloud_client import ADMINISTRATOR
 from eni_lab.demo import observed
 from eni_lab.lab import Lab, Options
 from eni_lab.layout import Layout
 from eni_lab.node.runtime import Runtime
 from eni_lab.waiting import wait_for
+
+QUIET_SECONDS = 5.0
+"""A pool that has asked EC2 for nothing for so long is at rest."""
 
 
 class Node:
@@ -36,7 +41,12 @@ class Node:
 
     def _is_settled(self) -> bool:
         pool = self.pool()
-        return pool.is_settled and pool.addresses == pool.wanted and pool.reason() == "PoolReady"
+        held = pool.is_settled and pool.addresses == pool.wanted and pool.reason() == "PoolReady"
+        return held and time.time() - self._last_call() > QUIET_SECONDS
+
+    def _last_call(self) -> float:
+        calls = self.lab.cloud.control("GET", "/_lab/calls?last=100")["calls"]
+        return max((call["at"] for call in calls if call["caller"]["name"] != ADMINISTRATOR), default=0.0)
 
     def held(self) -> int:
         """Pod addresses on the node in EC2: secondary addresses, and 16 for each prefix."""

@@ -38,7 +38,7 @@ class Runtime:
         self.close()
 
     def begin(self, verb: str, name: str) -> None:
-        """Begins an ADD or DEL of the namespace of that name."""
+        """Begins NEW, ADD or DEL of the namespace of that name."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{verb} {name}\n")
         self._process.stdin.flush()
@@ -46,6 +46,11 @@ class Runtime:
     def reports(self, verb: str) -> list[dict[str, Any]]:
         """What has ended so far: name, failures, seconds, address and the last error."""
         return [report for report in list(self._reports) if report["verb"] == verb]
+
+    def add(self, names: list[str], *, seconds: float) -> list[dict[str, Any]]:
+        """Gives new namespaces their network, all at once; the reports once all have it."""
+        self.finish("NEW", names, seconds=30)
+        return self.finish("ADD", names, seconds=seconds)
 
     def finish(self, verb: str, names: list[str], *, seconds: float) -> list[dict[str, Any]]:
         """Begins a command for each name and returns the reports once all have ended."""

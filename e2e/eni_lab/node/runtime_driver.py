@@ -1,7 +1,8 @@
 """Runs on a node: executes the CNI plugin for namespaces of its own, as commanded on standard input.
 
-A line ``ADD NAME`` or ``DEL NAME`` begins at once, many side by side; each ends with a JSON line. A failed ADD is tried
-again after a second, as the published figures of Amazon's VPC CNI were taken. Counterpart: ``eni_lab.node.runtime``.
+A line ``NEW NAME`` makes a namespace, ``ADD NAME`` gives it a network, ``DEL NAME`` takes both away. Each begins at
+once, many side by side, and ends with a JSON line. A failed ADD is tried again after a second, as the published figures
+of Amazon's VPC CNI were taken. Counterpart: ``eni_lab.node.runtime``.
 """
 
 import json
@@ -39,9 +40,14 @@ def execute(verb: str, name: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([plugin], input=given, env=environ, capture_output=True, check=False)
 
 
-def add(name: str) -> dict[str, object]:
-    """Makes a namespace and gives it a network, however often it takes."""
+def new(name: str) -> dict[str, object]:
+    """Makes a namespace, as a runtime does before it calls the plugin."""
     subprocess.run(["ip", "netns", "add", name], check=True)
+    return {}
+
+
+def add(name: str) -> dict[str, object]:
+    """Gives a namespace its network, however often it takes."""
     began, failures, error = time.monotonic(), 0, ""
     while (done := execute("ADD", name)).returncode:
         failures, error = failures + 1, done.stdout.decode()
@@ -62,7 +68,7 @@ def delete(name: str) -> dict[str, object]:
 
 def perform(verb: str, name: str) -> None:
     """Performs one command and reports it."""
-    report = (add if verb == "ADD" else delete)(name)
+    report = {"NEW": new, "ADD": add, "DEL": delete}[verb](name)
     with _output:
         print(json.dumps({"verb": verb, "name": name, **report}), flush=True)
 

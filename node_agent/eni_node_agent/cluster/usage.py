@@ -19,7 +19,9 @@ from eni_node_agent.cluster.supply import POOLS_PATH
 log = logging.getLogger(__name__)
 
 URGENT_SECONDS: Final = 0.05
-"""Pods arrive in bursts: so long a rise of pending gathers what comes with it."""
+"""Pods arrive in bursts: a rise of pending gathers what follows within this time, and so on while it rises."""
+BURST_SECONDS: Final = 0.25
+"""No burst is gathered for longer. One report of 50 pods costs EC2 8 calls where three of a third each cost 15."""
 BRISK_SECONDS: Final = 0.25
 """Between writes while demand rises or a handshake waits."""
 QUIET_SECONDS: Final = 3.0
@@ -92,17 +94,23 @@ class UsageWriter:
             seconds = delay(self._written, self._report(), self._clock() - self._written_at)
             if seconds is None:
                 continue
-            if await self._is_poked_within(seconds):
-                if seconds > URGENT_SECONDS:
+            if seconds > URGENT_SECONDS:
+                if await self._is_poked_within(seconds):
                     continue  # what came in may be more urgent than what waits
-                self._poked.clear()
+            else:
+                await self._gather(seconds)
             await self._write(self._report())
 
-    async def _is_poked_within(self, seconds: float) -> bool:
-        """Waits; ends early when poked, unless the wait is the short one that gathers a burst."""
-        if seconds <= URGENT_SECONDS:
+    async def _gather(self, seconds: float) -> None:
+        """Lets a burst come in: for a moment, and as long as each moment brings more pods, within limits."""
+        began, seen = self._clock(), -1
+        while seen < (pending := self._report().usage.pending) and self._clock() - began < BURST_SECONDS:
+            seen = pending
             await self._sleep(seconds)
-            return self._poked.is_set()
+        self._poked.clear()
+
+    async def _is_poked_within(self, seconds: float) -> bool:
+        """Waits; ends early when poked."""
         sleeping = asyncio.ensure_future(self._sleep(seconds))
         poked = asyncio.ensure_future(self._poked.wait())
         try:
