@@ -101,6 +101,7 @@ def write(destination: Path) -> None:
     for service, operations in OPERATIONS.items():
         model = _read(source / service / "service-2.json")
         _write(destination / service / "service-2.json", trim_service(model, operations))
+        _write(destination / service / "examples-1.json", {"version": "1.0", "examples": {}})
     services = {service.partition("/")[0] for service in OPERATIONS}
     _write(destination / "endpoints.json", trim_endpoints(_read(source / "endpoints.json"), services))
 

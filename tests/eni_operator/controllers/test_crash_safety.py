@@ -3,7 +3,10 @@
 Whatever it was doing: every pod gets an address that is its own, none is taken from a pod, no ENI is left behind.
 """
 
+import asyncio
+
 import pytest
+
 from eni_lab.aws.engine.knobs import Knobs
 from eni_testing.operator_node import Life, OperatorNode
 
@@ -23,8 +26,6 @@ async def story(node: OperatorNode) -> None:
 
 def steps_of_the_story() -> int:
     """Counts the steps of a run that nobody kills, so that no step is left out when the code changes."""
-    import asyncio
-
     node = OperatorNode()
     asyncio.run(story(node))
     return len(node.life.steps)

@@ -18,7 +18,6 @@ async def test_twenty_pods_take_the_calls_that_are_needed_and_no_more() -> None:
     node.calls.clear()
     node.agent.want(20)
     await node.settle()
-    print(node.calls)
     assert len([c for c in node.calls if not c.startswith("Describe")]) <= 5
 
 

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+
 from eni_crds.names import TAG_INSTANCE
+from eni_lab.aws.engine.knobs import Knobs
 from eni_operator.domain.eni import AttachmentState, InstanceId, SecurityGroupId, SubnetId
 from eni_operator.ec2 import errors
 from eni_operator.ec2.api import Ec2Api, EniRequest
@@ -27,7 +29,9 @@ async def client_of(url: str, region: str = "eu-west-1") -> AsyncIterator[Ec2Cli
         yield client
 
 
-def request_for(ec2: RunningEc2, instance: str, token: str = "t-1", addresses: int = 0, prefixes: int = 0) -> EniRequest:
+def request_for(
+    ec2: RunningEc2, instance: str, *, token: str = "t-1", addresses: int = 0, prefixes: int = 0
+) -> EniRequest:
     return EniRequest(
         subnet_id=SubnetId(ec2.seed.subnet_ids[0]),
         security_groups=(SecurityGroupId(ec2.seed.group_ids[0]),),
@@ -90,8 +94,6 @@ async def test_the_same_token_gives_the_same_eni_and_other_arguments_a_mismatch(
 
 
 async def test_an_eni_being_attached_says_so() -> None:
-    from eni_lab.aws.engine.knobs import Knobs
-
     async with running_ec2(knobs=Knobs(throttling=False)) as ec2, client_of(ec2.url) as client:
         instance = InstanceId(ec2.run_instance())
         created = await client.create_eni(request_for(ec2, instance))
@@ -103,9 +105,11 @@ async def test_an_eni_being_attached_says_so() -> None:
 async def test_many_enis_come_page_by_page() -> None:
     async with running_ec2() as ec2, client_of(ec2.url) as client:
         instance = InstanceId(ec2.run_instance())
-        made = [(await client.create_eni(request_for(ec2, instance, token=f"t-{n}"))).id for n in range(101)]
+        tags = [{"ResourceType": "network-interface", "Tags": [{"Key": TAG_INSTANCE, "Value": instance}]}]
+        asked = {"SubnetId": ec2.seed.subnet_ids[0], "TagSpecifications": tags}
+        made = [ec2.engine.call("CreateNetworkInterface", asked)["NetworkInterface"] for _ in range(101)]
         found = await client.describe_available(instance)
-        assert sorted(eni.id for eni in found) == sorted(made)
+        assert {eni.id for eni in found} == {item["NetworkInterfaceId"] for item in made}
 
 
 async def test_refusals_of_ec2_come_as_their_class() -> None:

@@ -1,6 +1,7 @@
 """Every code of AWS's lands in the class that says what to do about it."""
 
 import pytest
+
 from eni_operator.ec2 import errors
 from eni_operator.ec2.errors import classify
 
@@ -8,7 +9,7 @@ CODES = [
     ("RequestLimitExceeded", "Request limit exceeded.", 503, errors.ThrottledError),
     ("Throttling", "Rate exceeded", 400, errors.ThrottledError),
     ("InsufficientFreeAddressesInSubnet", "…", 400, errors.SubnetFullError),
-    ("InsufficientCidrBlocks", "The specified subnet does not have enough free cidr blocks", 400, errors.NoFreePrefixError),
+    ("InsufficientCidrBlocks", "not enough free cidr blocks", 400, errors.NoFreePrefixError),
     (
         "InvalidParameterValue",
         "There aren't sufficient free Ipv4 addresses or prefixes to assign",
@@ -30,7 +31,7 @@ CODES = [
     ),
     ("InvalidParameterValue", "invalid value for parameter address", 400, errors.Ec2Error),
     ("AttachmentLimitExceeded", "Interface count 4 exceeds the limit", 400, errors.LimitReachedError),
-    ("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.", 400, errors.AddressLimitReachedError),
+    ("PrivateIpAddressLimitExceeded", "will exceed limit.", 400, errors.AddressLimitReachedError),
     ("NetworkInterfaceLimitExceeded", "…", 400, errors.QuotaReachedError),
     ("ResourceLimitExceeded", "maximum number of interfaces", 400, errors.QuotaReachedError),
     ("InvalidInstanceType", "…", 400, errors.UnknownInstanceTypeError),

@@ -1,6 +1,7 @@
 """The buckets, on a virtual clock."""
 
 import pytest
+
 from eni_operator.ec2.throttle import RECOVERY_SECONDS, SHARE, Throttle
 
 

@@ -1,4 +1,4 @@
-"""An API server in the test's own process, as far as the operator uses one: discovery, list, watch, get, apply, events."""
+"""An API server in the test's own process, as far as the operator uses one: discovery, list, watch, apply, events."""
 
 import asyncio
 import contextlib
@@ -155,7 +155,8 @@ class KubeStub:
                     await response.write(json.dumps({"type": kind, "object": document}).encode() + b"\n")
             seen = max(seen, self._version)
             async with self._changed:
-                await self._changed.wait_for(lambda: self._version > seen)
+                while self._version <= seen:
+                    await self._changed.wait()
 
 
 def node(name: str, instance_id: str) -> Document:

@@ -1,4 +1,4 @@
-"""One node's operator without HTTP: the real loop on the stand-in's engine, an API object in memory, an agent in miniature.
+"""One node's operator without HTTP: the real loop on the stand-in's engine, an API object and an agent in memory.
 
 Time is virtual. The agent refuses what must never be: an address on offer, or given to a pod, that EC2 would not route
 to this instance.
@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError
+
 from eni_crds.nodeippool import EniRole, EniState, Supply, SupplyEni
 from eni_lab.aws.engine.errors import Ec2Error
 from eni_lab.aws.engine.knobs import Knobs
