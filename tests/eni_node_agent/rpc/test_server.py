@@ -62,6 +62,7 @@ def ask_blocking(path: Path, data: bytes, descriptors: tuple[int, ...]) -> bytes
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         if data:
             client.sendmsg([data[:100]], rights)
+        if data[100:]:  # a server that has answered already refuses even nothing more
             client.sendall(data[100:])
         client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(65536), b""))
