@@ -50,7 +50,8 @@ def _play(node: cluster.Node) -> list[int]:
                 node.runtime.begin("DEL", alive.popleft())
             new = [f"churn{started + number}" for number in range(count - len(alive))]
             started += len(new)
-            node.runtime.finish("NEW", new, seconds=10)
+            if new:
+                node.runtime.finish("NEW", new, seconds=10)
             for name in new:
                 node.runtime.begin("ADD", name)
             alive.extend(new)
