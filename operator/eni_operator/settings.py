@@ -80,9 +80,10 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str], *, scope: str | None = None) -> "Settings":
         """Returns the settings; ``scope`` from the command line wins. Raises SettingsError with every problem."""
         reader = _Reader(environ)
+        told_scope = reader.one_of("ENI_SCOPE", SCOPES, "node")
         settings = cls(
             node_name=reader.required("MY_NODE_NAME"),
-            scope=scope or reader.one_of("ENI_SCOPE", SCOPES, "node"),
+            scope=scope or told_scope,
             policy=_policy(reader),
             tags=reader.lenient("ADDITIONAL_ENI_TAGS", _tags) or {},
             cluster_name=reader.text("CLUSTER_NAME"),

@@ -1,0 +1,198 @@
+"""The operator as a process: real watches, real HTTP, an API server and an EC2 in the test."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from eni_testing.ec2 import RunningEc2, running_ec2
+from eni_testing.eventually import eventually
+from eni_testing.kube_stub import ENICONFIGS, EVENTS, NODES, POOLS, KubeStub, node
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{{name: c, cluster: {{server: "{url}"}}}}]
+users: [{{name: u, user: {{token: abc}}}}]
+contexts: [{{name: x, context: {{cluster: c, user: u}}}}]
+current-context: x
+"""
+
+
+class Running:
+    """A started operator and what it works on."""
+
+    def __init__(self, kube: KubeStub, ec2: RunningEc2, process: asyncio.subprocess.Process, port: int) -> None:
+        self.kube = kube
+        self.ec2 = ec2
+        self.process = process
+        self.port = port
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.kube.objects[POOLS].get("node-a", {}).get("status", {})  # type: ignore[no-any-return]
+
+    @property
+    def addresses(self) -> int:
+        return int(self.status.get("supply", {}).get("totals", {}).get("addresses", 0))
+
+    async def report(self, *, pending: int) -> None:
+        pool = self.kube.objects[POOLS]["node-a"]
+        pool["status"]["usage"] = {"assigned": 0, "pending": pending, "idle": [], "released": []}
+        await self.kube.put(POOLS, pool)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.port}{path}") as reply:
+            return reply.status, await reply.text()
+
+    async def until(self, addresses: int) -> None:
+        await eventually(lambda: self.addresses >= addresses, f"{addresses} addresses", within=15)
+
+    async def until_watching(self) -> None:
+        await eventually(lambda: self.kube.watches() == 3, "three watches", within=15)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def running(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running_ec2() as ec2, KubeStub().serve() as kube:
+        await kube.put(NODES, node("node-a", ec2.run_instance()))
+        await kube.put(NODES, node("node-b", ec2.run_instance()))
+        config, port = tmp_path / "kubeconfig", free_port()
+        config.write_text(KUBECONFIG.format(url=kube.url))
+        environ = {
+            "PATH": os.environ["PATH"],
+            "MY_NODE_NAME": "node-a",
+            "KUBECONFIG": str(config),
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_ENDPOINT": ec2.url,
+            "AWS_ACCESS_KEY_ID": "AKIDOPERATOR",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "ENI_METRICS_ADDRESS": f"127.0.0.1:{port}",
+        }
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "eni_operator", env=environ)
+        try:
+            yield Running(kube, ec2, process, port)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+async def operator(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path) as started:
+        await started.until(1)
+        await started.until_watching()
+        yield started
+
+
+async def test_demand_seen_by_a_watch_becomes_addresses(operator: Running) -> None:
+    await operator.report(pending=20)
+    await operator.until(20)
+
+
+async def test_it_watches_its_own_node_and_pool_and_asks_nothing_else(operator: Running) -> None:
+    watched = sorted(r.split("&resourceVersion")[0] for r in operator.kube.requests if "watch=true" in r)
+    bookmarks = "watch=true&allowWatchBookmarks=true"
+    assert watched == [
+        f"GET {NODES}?{bookmarks}&fieldSelector=metadata.name%3Dnode-a",
+        f"GET {ENICONFIGS}?{bookmarks}",
+        f"GET {POOLS}?{bookmarks}&fieldSelector=metadata.name%3Dnode-a",
+    ]
+    assert list(operator.kube.objects[POOLS]) == ["node-a"]
+    assert set(operator.kube.authorizations) == {"Bearer abc"}
+
+
+async def test_it_writes_by_server_side_apply_under_its_own_name(operator: Running) -> None:
+    writes = [r for r in operator.kube.requests if r.startswith("PATCH")]
+    assert all("fieldManager=eni-operator" in write and "force" not in write for write in writes)
+    assert set(operator.kube.content_types) == {"application/apply-patch+yaml"}
+    [owner] = operator.kube.objects[POOLS]["node-a"]["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("Node", "node-a", "uid-node-a")
+
+
+async def test_it_answers_probes_and_tells_its_metrics(operator: Running) -> None:
+    assert await operator.get("/healthz") == (200, "ok\n")
+    assert await operator.get("/readyz") == (200, "ok\n")
+    status, text = await operator.get("/metrics")
+    assert status == 200
+    assert 'eni_operator_ec2_call_seconds_count{api="DescribeInstances",outcome="ok"} 1.0' in text
+    assert "eni_operator_pool_addresses 1.0" in text
+
+
+@pytest.mark.parametrize("code", [410, 500], ids=["too old", "server error"])
+async def test_an_error_within_a_watch_ends_nothing(operator: Running, code: int) -> None:
+    await operator.kube.break_watches({"kind": "Status", "code": code, "metadata": {}, "message": "by the test"})
+    await operator.until_watching()
+    await operator.report(pending=12)
+    await operator.until(12)
+
+
+async def test_a_hiccup_of_the_authenticator_ends_nothing(operator: Running) -> None:
+    operator.kube.unauthorized = 4
+    await operator.kube.break_watches()
+    await operator.until_watching()
+    await operator.report(pending=12)
+    await operator.until(12)
+    assert operator.process.returncode is None
+
+
+async def test_an_outage_of_the_api_server_is_waited_out(operator: Running) -> None:
+    operator.kube.refusal = 503
+    await operator.kube.break_watches()
+    before = len(operator.kube.requests)
+    await eventually(lambda: len(operator.kube.requests) > before + 3, "tries during the outage", within=15)
+    operator.kube.refusal = None
+    await operator.until_watching()
+    await operator.report(pending=12)
+    await operator.until(12)
+    assert (await operator.get("/healzth"))[0] == 404
+    assert (await operator.get("/healthz"))[0] == 200
+
+
+async def test_a_policy_edited_by_a_person_counts_at_once(operator: Running) -> None:
+    await operator.report(pending=0)
+    pool = operator.kube.objects[POOLS]["node-a"]
+    pool["spec"] = {"policy": {"minimumIPs": 7}}
+    await operator.kube.put(POOLS, pool)
+    await operator.until(7)
+    assert operator.status["supply"]["policy"]["minimumIPs"] == {"value": 7, "origin": "pool"}
+
+
+async def test_what_hinders_growth_is_told_on_the_node(operator: Running) -> None:
+    pool = operator.kube.objects[POOLS]["node-a"]
+    pool["spec"] = {"eniConfig": "absent"}
+    await operator.kube.put(POOLS, pool)
+    await eventually(lambda: bool(operator.kube.objects[EVENTS]), "an Event", within=15)
+    [event] = operator.kube.objects[EVENTS].values()
+    assert (event["type"], event["reason"]) == ("Warning", "ENIConfigMissing")
+    assert event["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": "node-a", "uid": "uid-node-a"}
+    assert "'absent'" in event["message"]
+
+
+async def test_it_ends_when_told_to(operator: Running) -> None:
+    operator.process.terminate()
+    assert await asyncio.wait_for(operator.process.wait(), 10) == 0
+
+
+async def test_wrong_settings_are_told_in_one_go() -> None:
+    environ = {"PATH": os.environ["PATH"], "ENI_LOG_LEVEL": "loud"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "eni_operator", env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    _, text = await process.communicate()
+    assert process.returncode == 2
+    assert [line.split("=")[0].split()[0] for line in text.decode().splitlines()] == ["MY_NODE_NAME", "ENI_LOG_LEVEL"]
