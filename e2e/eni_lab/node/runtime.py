@@ -22,8 +22,9 @@ PYTHON = "/usr/bin/python3"
 class Runtime:
     """Commands begin at once and run side by side; reports come as they end."""
 
-    def __init__(self, machine: Machine) -> None:
-        command = machine.command(PYTHON, "-u", DRIVER)
+    def __init__(self, machine: Machine, retry_seconds: float = 1.0) -> None:
+        """Starts the driver; a failed ADD is tried again after a second, as VPC CNI's figures were taken."""
+        command = machine.command(PYTHON, "-u", DRIVER, str(retry_seconds))
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._reports: list[dict[str, Any]] = []
         self._listener = threading.Thread(target=self._listen, daemon=True)

@@ -1,8 +1,8 @@
 """Runs on a node: executes the CNI plugin for namespaces of its own, as commanded on standard input.
 
 A line ``NEW NAME`` makes a namespace, ``ADD NAME`` gives it a network, ``DEL NAME`` takes both away. Each begins at
-once, many side by side, and ends with a JSON line. A failed ADD is tried again after a second, as the published figures
-of Amazon's VPC CNI were taken. Counterpart: ``eni_lab.node.runtime``.
+once, many side by side, and ends with a JSON line. A failed ADD is tried again after as many
+seconds as the command line says. Counterpart: ``eni_lab.node.runtime``.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 CONFLIST = Path("/etc/cni/net.d/10-eni.conflist")
 PLUGINS = Path("/opt/cni/bin")
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = float(sys.argv[1])
 _output = threading.Lock()
 
 
@@ -53,7 +53,8 @@ def add(name: str) -> dict[str, object]:
         failures, error = failures + 1, done.stdout.decode()
         time.sleep(RETRY_SECONDS)
     address = json.loads(done.stdout)["ips"][0]["address"].partition("/")[0]
-    return {"failures": failures, "error": error, "address": address, "seconds": time.monotonic() - began}
+    ended = time.monotonic()
+    return {"failures": failures, "error": error, "address": address, "seconds": ended - began, "ended": ended}
 
 
 def delete(name: str) -> dict[str, object]:

@@ -1,0 +1,187 @@
+"""What may go wrong around a cluster: nothing is lost, nothing is doubled, and the reason is where people look."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from eni_lab.demo import observed, workload
+from eni_lab.lab import Lab
+from eni_lab.node.runtime import Runtime
+from eni_lab.waiting import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+AGENT, OPERATOR = "/opt/eni/bin/eni-agent run", "/opt/eni/bin/eni-operator"
+
+
+@pytest.fixture
+def cluster(deployed: Lab) -> Iterator[Lab]:
+    """The deployed laboratory with ten pods, put back in order afterwards."""
+    workload.create(deployed, "fault")
+    workload.scale(deployed, 10, seconds=90, name="fault")
+    yield deployed
+    for kind in ("faults", "denials"):
+        deployed.cloud.control("DELETE", f"/_lab/{kind}")
+    for pool in observed.pools(deployed):
+        deployed.kubectl("patch", "nodeippool", pool.name, "--type=merge", "-p", '{"spec": {"policy": null}}')
+    deployed.kubectl("delete", "deployment", "fault", "--ignore-not-found")
+    workload_is_gone = lambda: not observed.pods(deployed, "app=fault")  # noqa: E731  read once, here
+    wait_for("the pods of the test are gone", workload_is_gone, seconds=60, interval=0.3)
+
+
+def assert_sound(lab: Lab, pods: list[observed.Pod]) -> None:
+    """Every pod has an address of its own node that nobody else has; EC2 holds nothing that belongs to nobody."""
+    assert observed.misplaced(lab, pods) == []
+    assert len({pod.address for pod in pods}) == len(pods)
+    assert workload.unreachable(lab, pods) == []
+    wait_for("no ENI is unattached", lambda: observed.unattached(lab) == [], seconds=60, interval=0.3)
+    assert lab.cloud.control("GET", "/_lab/invariants") == []
+
+
+def kill(lab: Lab, node: str, program: str) -> None:
+    """Kills a daemon as the kernel's memory killer would."""
+    subprocess.run(lab.node(node).command("pkill", "-KILL", "-f", program), check=True)
+
+
+def edit(lab: Lab, node: str, policy: dict[str, object]) -> None:
+    lab.kubectl("patch", "nodeippool", node, "--type=merge", "-p", json.dumps({"spec": {"policy": policy}}))
+
+
+def wait_for_pool(lab: Lab, node: str, what: str, condition: Callable[[observed.Pool], bool]) -> observed.Pool:
+    def holds() -> observed.Pool | None:
+        pool = observed.pool(lab, node)
+        return pool if condition(pool) else None
+
+    return wait_for(f"{node}: {what}", holds, seconds=60, interval=0.2)
+
+
+def test_pods_come_and_go_while_the_api_server_is_away_for_a_minute(cluster: Lab) -> None:
+    node = cluster.nodes()[0]
+    edit(cluster, node.name, {"warmIPs": 6})
+    wait_for_pool(cluster, node.name, "six free addresses", lambda pool: pool.usage["free"] >= 6)
+    cluster.kubectl("scale", "deployment", "fault", "--replicas=20")
+    cluster.parts.stop("apiserver")
+    away = time.monotonic()
+    try:
+        with Runtime(node) as runtime:
+            added = runtime.add([f"away{number}" for number in range(3)], seconds=30)
+            deleted = runtime.finish("DEL", [report["name"] for report in added], seconds=30)
+        time.sleep(max(0.0, 60 - (time.monotonic() - away)))  # the length of the outage is the scenario
+    finally:
+        cluster.parts.start_again("apiserver")
+    assert [report["failures"] for report in added + deleted] == [0] * 6
+    cluster.wait_until("api server is back", "get", "--raw=/readyz")
+    assert_sound(cluster, workload.scale(cluster, 20, seconds=120, name="fault"))
+
+
+def test_an_operator_killed_between_create_and_attach_leaks_nothing(cluster: Lab) -> None:
+    node = cluster.nodes()[0].name
+    slow = {"action": "AttachNetworkInterface", "when": "before", "latency": 30.0, "count": 1}
+    cluster.cloud.control("POST", "/_lab/faults", slow)
+    edit(cluster, node, {"warmENIs": 2})
+    wait_for("an ENI is created and not attached", lambda: observed.unattached(cluster), seconds=60, interval=0.05)
+    kill(cluster, node, OPERATOR)
+    edit(cluster, node, {"warmENIs": None})
+    assert_sound(cluster, workload.scale(cluster, 16, seconds=120, name="fault"))
+
+
+def test_an_agent_killed_in_a_burst_gives_no_address_twice(cluster: Lab) -> None:
+    node = cluster.nodes()[0].name
+    cluster.kubectl("scale", "deployment", "fault", "--replicas=24")
+    wait_for("the burst is under way", lambda: len(observed.pods(cluster, "app=fault")) > 11, seconds=60)
+    kill(cluster, node, AGENT)
+    assert_sound(cluster, workload.scale(cluster, 24, seconds=150, name="fault"))
+
+
+def test_a_rebooted_node_leaves_no_address_with_a_dead_pod(cluster: Lab) -> None:
+    node = cluster.nodes()[0]
+    cluster.switch_off(node)
+    cluster.switch_on(node)
+
+    def all_are_back() -> list[observed.Pod] | None:
+        pods = observed.pods(cluster, "app=fault")
+        pool = observed.pool(cluster, node.name)
+        here = sum(pod.node == node.name for pod in pods)
+        return pods if len(pods) == 10 and pool.usage["assigned"] == here and not pool.usage["pending"] else None
+
+    pods = wait_for("every pod has an address again, and no dead one has", all_are_back, seconds=180, interval=0.5)
+    assert_sound(cluster, pods)
+
+
+def test_a_rule_deleted_on_the_node_is_put_back(cluster: Lab) -> None:
+    pods = workload.scale(cluster, 24, seconds=90, name="fault")
+    node = cluster.nodes()[0]
+    subprocess.run(node.command("ip", "rule", "del", "priority", "512"), check=True)
+    subprocess.run(node.command("nft", "delete", "table", "ip", "eni-agent"), check=True)
+    wait_for("every pod reaches every other", lambda: workload.unreachable(cluster, pods) == [], seconds=60)
+    named = wait_for_pool(cluster, node.name, "the repair shows", lambda pool: pool.reason("DriftDetected") != "")
+    assert named.conditions["DriftDetected"]["message"]
+
+
+REFUSALS = [
+    pytest.param(
+        {"mode": "secondary"},
+        {"action": "AssignPrivateIpAddresses", "code": "RequestLimitExceeded", "status": 503, "count": 0},
+        ("Throttled", "AssignPrivateIpAddresses"),
+        id="throttled",
+    ),
+    pytest.param(
+        {"mode": "secondary"},
+        {"action": "*", "lose_reply": True, "count": 0, "caller": "*"},
+        ("EC2Unreachable", "does not answer"),
+        id="endpoint unreachable",
+    ),
+    pytest.param({"maximumENIs": 1}, None, ("ENILimit", "maximumENIs"), id="ENI limit"),
+    pytest.param(
+        {"mode": "prefix"},
+        {"action": "AssignPrivateIpAddresses", "code": "InsufficientCidrBlocks", "count": 0},
+        ("NoFreePrefix", "/28"),
+        id="no free prefix",
+    ),
+    pytest.param(
+        {"mode": "secondary"},
+        {"action": "AssignPrivateIpAddresses", "code": "InsufficientFreeAddressesInSubnet", "count": 0},
+        ("SubnetFull", "no free address"),
+        id="subnet full",
+    ),
+]
+
+
+@pytest.mark.parametrize(("policy", "fault", "expected"), REFUSALS)
+def test_ec2s_no_is_told_in_the_pool(
+    cluster: Lab, policy: dict[str, object], fault: dict[str, object] | None, expected: tuple[str, str]
+) -> None:
+    """A minimum above what is held makes the pool ask; the fault makes EC2 refuse."""
+    node = cluster.nodes()[1].name
+    if fault is not None:
+        cluster.cloud.control("POST", "/_lab/faults", fault)
+    edit(cluster, node, {**policy, "minimumIPs": observed.pool(cluster, node).addresses + 14})
+    reason, words = expected
+
+    def told(pool: observed.Pool) -> bool:
+        return any(c["reason"] == reason and words in c["message"] for c in pool.conditions.values())
+
+    wait_for_pool(cluster, node, f"{reason} with {words!r}", told)
+    cluster.cloud.control("DELETE", "/_lab/faults")
+    assert_sound(cluster, observed.pods(cluster, "app=fault"))
+
+
+def test_a_missing_permission_is_named_in_the_pool_and_in_the_pods_events(cluster: Lab) -> None:
+    cluster.cloud.control("POST", "/_lab/denials", {"action": "AssignPrivateIpAddresses"})
+    cluster.kubectl("scale", "deployment", "fault", "--replicas=26")
+    permission = "ec2:AssignPrivateIpAddresses"
+
+    def events() -> bool:
+        listed = json.loads(cluster.kubectl("get", "events", "-o", "json"))["items"]
+        return any(item["reason"] == "FailedCreatePodSandBox" and permission in item["message"] for item in listed)
+
+    wait_for(f"an event of a pod names {permission}", events, seconds=90, interval=0.5)
+    columns = cluster.kubectl("get", "nodeippools")
+    assert "AccessDenied" in columns
+    conditions = [pool.conditions["AccessDenied"] for pool in observed.pools(cluster)]
+    assert any(permission in condition["message"] for condition in conditions)
+    cluster.cloud.control("DELETE", "/_lab/denials")
+    assert_sound(cluster, workload.scale(cluster, 26, seconds=150, name="fault"))
