@@ -1,8 +1,12 @@
 """The loop on a real engine: grows, shrinks, tells why not, writes only what differs."""
 
+import asyncio
+
 import pytest
 
+from eni_crds.nodeippool import Supply
 from eni_operator.controllers.kube import KubeError
+from eni_operator.domain.reasons import Verdict
 from eni_testing.operator_node import OperatorNode
 
 WRITES = ("Assign", "Create", "Attach", "Modify", "Unassign", "Detach", "Delete")
@@ -201,3 +205,29 @@ async def test_tags_of_settings_eniconfig_and_ours_are_on_a_new_eni() -> None:
     supply = node.kube.supply()
     assert supply is not None
     assert (supply.eni_config, supply.policy["warmIPs"].origin, supply.wanted) == ("special", "eniconfig", 12)
+
+
+async def test_a_plan_made_before_something_ended_is_not_performed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the status is written an action may end; the plan, made before, would ask for the same a second time."""
+    node = OperatorNode()
+    await node.settle()
+    node.agent.want(5)
+    node.agent_speaks()
+    node.calls.clear()
+    publisher, inventory = node.reconciler._publisher, node.reconciler._inventory
+    assert inventory is not None
+    belief, publish = inventory.attachments, publisher.publish
+
+    async def publish_while_something_ends(supply: Supply | None, verdicts: tuple[Verdict, ...]) -> float | None:
+        belief.observe(belief.enis)
+        return await publish(supply, verdicts)
+
+    monkeypatch.setattr(publisher, "publish", publish_while_something_ends)
+    again = await node.reconciler.once()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert writes(node) == []
+    assert again <= node.lab.now
+    monkeypatch.undo()
+    await node.settle()
+    assert node.agent.pending == 0
