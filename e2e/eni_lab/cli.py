@@ -23,7 +23,14 @@ def _prepare(lab: Lab, _: argparse.Namespace) -> None:
 
 
 def _up(lab: Lab, options: argparse.Namespace) -> None:
-    lab.up(Options(options.nodes, options.type, options.service_times))
+    lab.up(
+        Options(
+            nodes=options.nodes,
+            instance_type=options.type,
+            max_pods=options.max_pods,
+            service_times=options.service_times,
+        )
+    )
     if options.deploy:
         lab.deploy()
 
@@ -122,6 +129,7 @@ def _add_lifecycle(add: Callable[[str, Command, str], argparse.ArgumentParser]) 
     up = add("up", _up, "bring a laboratory up and deploy the product in it")
     up.add_argument("--nodes", type=int, default=2, help="how many, put into the zones in turn (default: %(default)s)")
     up.add_argument("--type", default="m5.large", help="their instance type (default: %(default)s)")
+    up.add_argument("--max-pods", type=int, help="what the kubelets allow (default: what EKS sets for the type)")
     up.add_argument("--deploy", action=argparse.BooleanOptionalAction, default=True, help="apply the manifests")
     up.add_argument(
         "--service-times",

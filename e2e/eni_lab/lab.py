@@ -29,7 +29,7 @@ MANIFESTS = images.REPOSITORY / "e2e" / "deploy"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How a laboratory is brought up."""
 
