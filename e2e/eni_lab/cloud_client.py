@@ -7,6 +7,7 @@ the product's calls can be counted apart. ``eni_lab.cloud`` is the counterpart.
 import json
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,8 @@ import botocore.exceptions
 import botocore.session
 
 from eni_lab.errors import LabError
+from eni_lab.fabric.namespaces import enter
 from eni_lab.kube.addresses import CLOUD_URL
-from eni_lab.network_namespace import NetworkNamespace
 from eni_lab.node.config import Instance, max_pods
 from eni_lab.waiting import wait_for
 
@@ -46,8 +47,9 @@ ZONES = (Zone("a", "10.0.1.0/24"), Zone("b", "10.0.2.0/24"))
 class Cloud:
     """EC2 and the control endpoints, called from a thread inside the laboratory's network."""
 
-    def __init__(self, network: NetworkNamespace) -> None:
-        self._network = network
+    def __init__(self, pid: int) -> None:
+        """``pid`` is a process in that network."""
+        self._thread = ThreadPoolExecutor(1, "cloud-client", enter, (f"/proc/{pid}/ns/net",))
         self._client: Any = None
 
     def ec2(self, method: str, **arguments: object) -> Any:
@@ -57,7 +59,7 @@ class Cloud:
             LabError: EC2 refused, or nobody answers.
         """
         try:
-            return self._network.call(lambda: getattr(self._ec2(), method)(**arguments))
+            return self._thread.submit(lambda: getattr(self._ec2(), method)(**arguments)).result()
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
             raise LabError(str(error)) from error
 
@@ -67,13 +69,13 @@ class Cloud:
         Raises:
             LabError: the endpoint refused, or nobody answers.
         """
-        return self._network.call(_request, method, path, body)
+        return self._thread.submit(_request, method, path, body).result()
 
     def close(self) -> None:
         """Closes connections and ends the thread."""
         if self._client is not None:
-            self._network.call(self._client.close)
-        self._network.close()
+            self._thread.submit(self._client.close).result()
+        self._thread.shutdown()
 
     def wait_until_up(self, seconds: float = 30) -> None:
         """Until the endpoint answers."""

@@ -20,7 +20,6 @@ from eni_lab.kube import binaries, images, programs
 from eni_lab.kube.certificates import create_authority
 from eni_lab.kube.control_plane import GROUP, ControlPlane
 from eni_lab.layout import Layout
-from eni_lab.network_namespace import NetworkNamespace
 from eni_lab.node.machine import Machine, load
 from eni_lab.processes import LAB_NAMESPACES, Parts, has_become, inside, only_child, reap, spawn
 from eni_lab.waiting import Report, wait_for
@@ -64,7 +63,7 @@ class Lab:
     @cached_property
     def cloud(self) -> Cloud:
         """EC2 and the control endpoints, as the laboratory's administrator."""
-        return Cloud(NetworkNamespace(self.pid))
+        return Cloud(self.pid)
 
     @property
     def pid(self) -> int:
