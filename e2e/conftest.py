@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from eni_lab.lab import Lab, Options
-from eni_testing.laboratories import clear_abandoned, new_lab, reason_for_none
+from eni_lab.prerequisites import reason_for_none
+from eni_testing.laboratories import clear_abandoned, new_lab
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

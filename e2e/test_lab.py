@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,6 +101,14 @@ def test_a_node_of_another_type_is_added_and_removed(bare: Lab) -> None:
 def test_an_unknown_instance_type_is_named(bare: Lab) -> None:
     with pytest.raises(LabError, match=r"m5\.tiny"):
         bare.add_node("m5.tiny", ZONES[0])
+
+
+@pytest.mark.parametrize("name", ["node-a1", "lab", "apiserver", "Node_1", "../etc", "a" * 64])
+def test_a_name_that_a_node_cannot_have_is_refused_before_anything_is_made(bare: Lab, name: str) -> None:
+    before = bare.cloud.control("GET", "/_lab/calls")["total"]
+    with pytest.raises(LabError, match=re.escape(repr(name))):
+        bare.add_node("m5.large", ZONES[0], name)
+    assert bare.cloud.control("GET", "/_lab/calls")["total"] == before
 
 
 def test_the_api_server_can_be_killed_and_started(bare: Lab) -> None:

@@ -3,6 +3,8 @@
 import argparse
 import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,10 +91,12 @@ def _reboot(lab: Lab, options: argparse.Namespace) -> None:
 
 
 def _stop(lab: Lab, options: argparse.Namespace) -> None:
+    _ = lab.pid
     lab.parts.stop(options.part)
 
 
 def _start(lab: Lab, options: argparse.Namespace) -> None:
+    _ = lab.pid
     lab.parts.start_again(options.part)
 
 
@@ -102,6 +106,12 @@ def _aws_calls(lab: Lab, _: argparse.Namespace) -> None:
 
 def _aws(_: Lab, options: argparse.Namespace) -> None:
     sys.exit(stand_in.run(options))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,9 +137,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_lifecycle(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
     up = add("up", _up, "bring a laboratory up and deploy the product in it")
-    up.add_argument("--nodes", type=int, default=2, help="how many, put into the zones in turn (default: %(default)s)")
+    up.add_argument(
+        "--nodes", type=_count, default=2, help="how many, put into the zones in turn (default: %(default)s)"
+    )
     up.add_argument("--type", default="m5.large", help="their instance type (default: %(default)s)")
-    up.add_argument("--max-pods", type=int, help="what the kubelets allow (default: what EKS sets for the type)")
+    up.add_argument("--max-pods", type=_count, help="what the kubelets allow (default: what EKS sets for the type)")
     up.add_argument("--deploy", action=argparse.BooleanOptionalAction, default=True, help="apply the manifests")
     up.add_argument(
         "--service-times",
@@ -178,7 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lab = Lab(Layout.from_env(os.environ, Path.home()), os.environ, stopwatch())
     try:
         options.run(lab, options)
-    except (LabError, TimeoutError) as error:
+    except (LabError, OSError, subprocess.CalledProcessError) as error:  # OSError: files, programs, and TimeoutError
         print(f"eni-lab: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("eni-lab: interrupted; `eni-lab down` ends what was begun", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0

@@ -5,6 +5,7 @@ the pid namespace is the tear-down: when its first process ends, the kernel ends
 and with them go their namespaces and mounts, since none of those was ever bound to a path outside.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,13 @@ from eni_lab.kube.certificates import create_authority
 from eni_lab.kube.control_plane import GROUP, ControlPlane
 from eni_lab.layout import Layout
 from eni_lab.node.machine import Machine, load
+from eni_lab.prerequisites import reason_for_none
 from eni_lab.processes import LAB_NAMESPACES, Parts, has_become, inside, only_child, reap, spawn
 from eni_lab.waiting import Report, wait_for
 
 MANIFESTS = images.REPOSITORY / "e2e" / "deploy"
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""A label of RFC 1123: it is also the host name."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -82,8 +86,8 @@ class Lab:
         if self.parts.pid("lab") is not None:
             raise LabError(f"a laboratory is up in {self.layout.state} already; `eni-lab down` ends it")
         self._clear()
-        groups = self._cgroup.create(GROUP)
         store = self.prepare()
+        groups = self._cgroup.create(GROUP)
         self.layout.state.mkdir(parents=True, mode=0o700)
         images.take(self.layout, store)
         create_authority(self.layout)
@@ -104,7 +108,12 @@ class Lab:
         """Finds or builds binaries and images: minutes the first time, nothing when all is in the cache.
 
         Returns the store with the images.
+
+        Raises:
+            LabError: this machine lacks something, or a build failed.
         """
+        if reason := reason_for_none():
+            raise LabError(f"no laboratory can run here: {reason}")
         _ = self._binaries
         return images.store(self.layout, self.report)
 
@@ -156,19 +165,22 @@ class Lab:
         """The node of that name.
 
         Raises:
-            LabError: there is none.
+            LabError: there is none, or no laboratory.
         """
+        _ = self.pid
         known = {machine.name: machine for machine in self.nodes()}
         if name not in known:
-            raise LabError(f"no node is called {name!r}; there are {', '.join(known)}")
+            raise LabError(f"no node is called {name!r}; there are {', '.join(known) or 'none'}")
         return known[name]
 
     def add_node(self, instance_type: str, zone: Zone, name: str | None = None, max_pods: int | None = None) -> Machine:
         """Runs an instance and makes it a node; returns when the API server has it."""
-        taken = {machine.name for machine in self.nodes()}
+        taken = {*(machine.name for machine in self.nodes()), *self.parts.names(), GROUP}
         chosen = name or _free_name(zone, taken)
         if chosen in taken:
-            raise LabError(f"a node is called {chosen!r} already")
+            raise LabError(f"a node or a part is called {chosen!r} already")
+        if not _NODE_NAME.fullmatch(chosen):
+            raise LabError(f"{chosen!r} cannot name a node; lower-case letters, digits and inner hyphens can, up to 63")
         instance = self.cloud.run_instance(chosen, instance_type, zone)
         if max_pods is not None:
             instance = replace(instance, max_pods=max_pods)

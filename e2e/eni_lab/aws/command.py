@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import random
 import signal
+import sys
 import time
 
 from eni_lab.aws.engine.engine import Engine
@@ -14,15 +15,23 @@ from eni_lab.aws.engine.knobs import Knobs
 from eni_lab.aws.instance_types import load_instance_types
 from eni_lab.aws.server import serve
 
+LARGEST_PORT = 65535
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``eni-lab aws``."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=4566, help="port to listen on, 0 for any (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=4566, help="port to listen on, 0 for any (default: %(default)s)")
     parser.add_argument("--region", default="us-east-1", help="name of the Region (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="makes ids and choices repeatable")
     parser.add_argument("--no-service-times", action="store_true", help="answer at once, and attach and detach at once")
     parser.add_argument("--no-throttling", action="store_true", help="do not apply EC2's request buckets")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {LARGEST_PORT}")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         asyncio.run(_serve_until_stopped(options))
     except OSError as error:
-        print(f"eni-lab aws cannot listen on {options.host}:{options.port}: {error.strerror}")
+        print(f"eni-lab aws cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 

@@ -44,4 +44,11 @@ def test_a_port_in_use_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert run(options("--port", str(port))) == 1
-    assert f"eni-lab aws cannot listen on 127.0.0.1:{port}" in capsys.readouterr().out
+    assert f"eni-lab aws cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options("--port", port)
+    assert f"'{port}' is no number from 0 to 65535" in capsys.readouterr().err

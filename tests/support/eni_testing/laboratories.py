@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from eni_lab.lab import Lab
@@ -11,7 +10,6 @@ from eni_lab.layout import Layout
 from eni_lab.waiting import stopwatch
 
 PREFIX = "test-"
-TOOLS = ("containerd", "runc", "buildah", "debootstrap", "nft", "nsenter", "unshare", "setpriv", "openssl", "gcc")
 
 
 def new_lab(name: str) -> Lab:
@@ -28,11 +26,3 @@ def clear_abandoned() -> None:
         owner = state.name.removeprefix(PREFIX).partition("-")[0]
         if not Path("/proc", owner).exists():
             Lab(Layout(usual.cache, state), os.environ, stopwatch()).down()
-
-
-def reason_for_none() -> str:
-    """Why no laboratory can run here, or nothing."""
-    if os.geteuid() != 0:
-        return "it is not run as root"
-    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
-    return f"{', '.join(absent)} not installed; `make deps` installs them" if absent else ""

@@ -1,6 +1,6 @@
 """What the VPC fabric must show as a kernel link now, and whose traffic it may let through.
 
-Counterpart: ``eni_lab.fabric`` polls ``Engine.version`` and, when it changed, ``Engine.ports()``.
+Counterpart: ``eni_lab.fabric.service`` looks often and acts when the ports are others than before.
 """
 
 from dataclasses import dataclass
