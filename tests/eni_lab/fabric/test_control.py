@@ -14,21 +14,12 @@ from eni_lab.fabric.firewall import load
 from eni_lab.fabric.service import FabricService, Pace
 from eni_testing.eventually import eventually
 from eni_testing.hosts import Host
+from eni_testing.ports import eni_port
 from eni_testing.routed import RoutedLab
 
 pytestmark = pytest.mark.netns
 
-ENI = Port(
-    eni_id="eni-000000000000000a0",
-    mac="02:00:00:00:00:a0",
-    instance_id="i-0000000000000000a",
-    device_index=0,
-    network_card=0,
-    vpc_id="vpc-1",
-    subnet_id="subnet-1",
-    subnet_cidr="10.0.1.0/24",
-    primary_ip="10.0.1.10",
-)
+ENI = eni_port("a")
 
 Client = TestClient[web.Request, web.Application]
 

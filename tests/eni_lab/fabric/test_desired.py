@@ -4,24 +4,12 @@ import dataclasses
 
 import pytest
 
-from eni_lab.aws.engine.ports import Port
 from eni_lab.fabric.desired import Source, desired, gateway, link_name, node_link_name, owner
 from eni_lab.fabric.firewall import DROP_REASONS, Drop, elements, parse_drops
 from eni_lab.fabric.namespaces import Namespace
+from eni_testing.ports import eni_port
 
-ENI = Port(
-    eni_id="eni-0123456789abcdef0",
-    mac="02:00:00:00:00:01",
-    instance_id="i-1",
-    device_index=0,
-    network_card=0,
-    vpc_id="vpc-1",
-    subnet_id="subnet-1",
-    subnet_cidr="10.0.1.0/24",
-    primary_ip="10.0.1.10",
-    addresses=("10.0.1.11",),
-    prefixes=("10.0.1.32/28",),
-)
+ENI = eni_port("a", addresses=("10.0.1.11",), prefixes=("10.0.1.32/28",))
 NODE = Namespace("/proc/1/ns/net", 4026531840)
 
 
@@ -50,17 +38,17 @@ def test_eni_of_an_unregistered_instance_has_nothing() -> None:
 
 
 def test_every_owned_cidr_is_a_route_and_an_accepted_source() -> None:
-    state = desired([ENI], {"i-1": NODE})
+    state = desired([ENI], {ENI.instance_id: NODE})
     cidrs = {"10.0.1.10/32", "10.0.1.11/32", "10.0.1.32/28"}
-    assert state.routes == dict.fromkeys(cidrs, "v6789abcdef0")
-    assert state.sources == {Source("v6789abcdef0", ENI.mac, cidr) for cidr in cidrs}
-    assert state.primaries == {("v6789abcdef0", "10.0.1.10")}
+    assert state.routes == dict.fromkeys(cidrs, "v0000000a000")
+    assert state.sources == {Source("v0000000a000", ENI.mac, cidr) for cidr in cidrs}
+    assert state.primaries == {("v0000000a000", "10.0.1.10")}
 
 
 def test_only_the_boot_eni_is_configured() -> None:
     second = dataclasses.replace(ENI, eni_id="eni-1123456789abcdef1", device_index=1, primary_ip="10.0.1.20")
     other_card = dataclasses.replace(ENI, eni_id="eni-2123456789abcdef2", network_card=1, primary_ip="10.0.1.30")
-    links = desired([ENI, second, other_card], {"i-1": NODE}).links.values()
+    links = desired([ENI, second, other_card], {ENI.instance_id: NODE}).links.values()
     assert [link.address for link in links] == ["10.0.1.10/24", None, None]
 
 
@@ -77,10 +65,10 @@ def test_elements_replace_what_was_there_and_may_be_none() -> None:
         "flush set ip eni_fabric sources",
         "flush set ip eni_fabric primaries",
     ]
-    text = elements(desired([ENI], {"i-1": NODE}))
-    assert '"v6789abcdef0" . 02:00:00:00:00:01 . 10.0.1.10,' in text
-    assert '"v6789abcdef0" . 02:00:00:00:00:01 . 10.0.1.32/28 }' in text
-    assert text.endswith('{ "v6789abcdef0" . 10.0.1.10 }')
+    text = elements(desired([ENI], {ENI.instance_id: NODE}))
+    assert '"v0000000a000" . 02:00:00:00:0a:00 . 10.0.1.10,' in text
+    assert '"v0000000a000" . 02:00:00:00:0a:00 . 10.0.1.32/28 }' in text
+    assert text.endswith('{ "v0000000a000" . 10.0.1.10 }')
 
 
 def test_drops_are_read_from_the_counting_sets_only() -> None:

@@ -11,43 +11,14 @@ from eni_lab.fabric.firewall import DROP_REASONS, Drop
 from eni_lab.fabric.outside import ADDRESS as OUTSIDE
 from eni_lab.kube.addresses import API_ADDRESS
 from eni_testing.hosts import Host
+from eni_testing.ports import eni_port
 from eni_testing.routed import RoutedLab
 
 pytestmark = pytest.mark.netns
 
-A0 = Port(
-    eni_id="eni-000000000000000a0",
-    mac="02:00:00:00:00:a0",
-    instance_id="i-0000000000000000a",
-    device_index=0,
-    network_card=0,
-    vpc_id="vpc-1",
-    subnet_id="subnet-1",
-    subnet_cidr="10.0.1.0/24",
-    primary_ip="10.0.1.10",
-    addresses=("10.0.1.11",),
-    prefixes=("10.0.1.32/28",),
-)
-A1 = dataclasses.replace(
-    A0,
-    eni_id="eni-000000000000000a1",
-    mac="02:00:00:00:00:a1",
-    device_index=1,
-    primary_ip="10.0.1.20",
-    addresses=("10.0.1.21",),
-    prefixes=(),
-)
-B0 = dataclasses.replace(
-    A0,
-    eni_id="eni-000000000000000b0",
-    mac="02:00:00:00:00:b0",
-    instance_id="i-0000000000000000b",
-    subnet_id="subnet-2",
-    subnet_cidr="10.0.2.0/24",
-    primary_ip="10.0.2.10",
-    addresses=(),
-    prefixes=(),
-)
+A0 = eni_port("a", addresses=("10.0.1.11",), prefixes=("10.0.1.32/28",))
+A1 = eni_port("a", 1, addresses=("10.0.1.21",))
+B0 = eni_port("b")
 SAME_SUBNET_B0 = dataclasses.replace(B0, subnet_id="subnet-1", subnet_cidr="10.0.1.0/24", primary_ip="10.0.1.200")
 
 
@@ -153,8 +124,8 @@ def test_detached_eni_disappears_from_router_and_node(lab: RoutedLab, node_a: Ho
 
 def test_device_index_is_free_for_another_eni_at_once(lab: RoutedLab, node_a: Host) -> None:
     lab.apply([A0, A1])
-    lab.apply([A0, dataclasses.replace(A1, eni_id="eni-000000000000000a2", mac="02:00:00:00:00:a2")])
-    assert json.loads(node_a.run(["ip", "-j", "link", "show", "eth1"]).stdout)[0]["address"] == "02:00:00:00:00:a2"
+    lab.apply([A0, dataclasses.replace(A1, eni_id="eni-0000000000000a002", mac="02:00:00:00:0a:02")])
+    assert json.loads(node_a.run(["ip", "-j", "link", "show", "eth1"]).stdout)[0]["address"] == "02:00:00:00:0a:02"
 
 
 def test_unregistered_node_has_no_links_and_a_registered_one_gets_them(lab: RoutedLab) -> None:

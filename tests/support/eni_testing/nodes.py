@@ -13,6 +13,7 @@ from eni_crds.nodeippool import EniRole, EniState, Supply, SupplyEni, SupplyInst
 from eni_lab.aws.engine.ports import Port
 from eni_lab.fabric.namespaces import enter
 from eni_testing.hosts import Host
+from eni_testing.ports import eni_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,43 +24,9 @@ T = TypeVar("T")
 POD_TABLE = 512
 VPC = "10.0.0.0/16"
 
-PRIMARY = Port(
-    eni_id="eni-0000000000000a000",
-    mac="02:00:00:00:0a:00",
-    instance_id="i-0000000000000000a",
-    device_index=0,
-    network_card=0,
-    vpc_id="vpc-1",
-    subnet_id="subnet-1",
-    subnet_cidr="10.0.1.0/24",
-    primary_ip="10.0.1.10",
-    addresses=("10.0.1.11",),
-)
-SECONDARY = Port(
-    eni_id="eni-0000000000000a001",
-    mac="02:00:00:00:0a:01",
-    instance_id="i-0000000000000000a",
-    device_index=1,
-    network_card=0,
-    vpc_id="vpc-1",
-    subnet_id="subnet-1",
-    subnet_cidr="10.0.1.0/24",
-    primary_ip="10.0.1.20",
-    addresses=("10.0.1.21", "10.0.1.24"),
-    prefixes=("10.0.1.48/28",),
-)
-NEIGHBOUR = Port(
-    eni_id="eni-0000000000000b000",
-    mac="02:00:00:00:0b:00",
-    instance_id="i-0000000000000000b",
-    device_index=0,
-    network_card=0,
-    vpc_id="vpc-1",
-    subnet_id="subnet-2",
-    subnet_cidr="10.0.2.0/24",
-    primary_ip="10.0.2.10",
-    addresses=("10.0.2.11",),
-)
+PRIMARY = eni_port("a", addresses=("10.0.1.11",))
+SECONDARY = eni_port("a", 1, addresses=("10.0.1.21", "10.0.1.24"), prefixes=("10.0.1.48/28",))
+NEIGHBOUR = eni_port("b", addresses=("10.0.2.11",))
 
 
 def supply_eni(port: Port, state: EniState = EniState.ATTACHED) -> SupplyEni:
