@@ -3,8 +3,8 @@
  *
  * It passes the runtime's six variables, standard input and an open descriptor of the pod's network namespace to the
  * agent's socket, prints the answer and exits with its code. It decides nothing but what must hold without an agent:
- * VERSION is answered here, DEL and GC succeed when nobody listens (the agent's sweep finds what they left), every
- * other verb gets a CNI error in bounded time. Counterparts: eni_cni_shim/protocol.py (the bytes) and
+ * VERSION is answered here, DEL and GC succeed when nobody listens (the agent's sweep finds what they left), ADD waits
+ * a moment for an agent that restarts, every verb but VERSION gets a CNI error in bounded time. Counterparts: eni_cni_shim/protocol.py (the bytes) and
  * eni_cni_shim/forwarder.py (the same contract for hosts where a static binary is not wanted).
  *
  * Build: gcc -Os -static -Wall -Wextra -Werror -o eni-cni forwarder.c
@@ -27,6 +27,8 @@
 
 #define AGENT_SOCKET "/run/eni-agent/agent.sock"
 #define TIMEOUT_SECONDS 60 /* the agent holds an ADD for 20 seconds by default while the pool grows */
+#define RESTART_MS 2000 /* an agent that restarts listens again within a second */
+#define RETRY_MS 50
 #define LARGEST_BODY (1u << 20)
 #define MAGIC "ENI1"
 #define REQUEST_HEADER 8 /* magic, uint32 little endian length */
@@ -131,7 +133,24 @@ static int reach_agent(void) {
     int agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (agent < 0) return -errno;
     setsockopt(agent, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    return connect(agent, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : agent;
+    if (connect(agent, (struct sockaddr *)&address, sizeof address) == 0) return agent;
+    int error = errno;
+    close(agent);
+    return -error;
+}
+
+static int nobody_listens(int agent) { return agent == -ENOENT || agent == -ECONNREFUSED; }
+
+/* As reach_agent(); an ADD waits out a restart of the agent, for a refusal would cost the pod its whole sandbox. */
+static int await_agent(void) {
+    int64_t patience_ms = timeout_ms < RESTART_MS ? timeout_ms : RESTART_MS;
+    int64_t end_ms = now_ms() + (strcmp(command, "ADD") ? 0 : patience_ms);
+    int agent = reach_agent();
+    while (nobody_listens(agent) && now_ms() < end_ms) {
+        poll(NULL, 0, RETRY_MS);
+        agent = reach_agent();
+    }
+    return agent;
 }
 
 /* Sends the request, the descriptor with its first bytes. Returns 0, or -1 with errno. */
@@ -190,8 +209,8 @@ static int forward(void) {
     size_t length = fill_request();
     if (!length) return fail(IO_FAILURE, "the request is longer than the %u bytes the agent accepts", LARGEST_BODY);
     deadline_ms = now_ms() + timeout_ms;
-    int agent = reach_agent();
-    if ((agent == -ENOENT || agent == -ECONNREFUSED) && is_removal()) return 0;
+    int agent = await_agent();
+    if (nobody_listens(agent) && is_removal()) return 0;
     if (agent == -EAGAIN) return fail_timeout();
     if (agent < 0) return fail(later(), "cannot reach the agent at %s: %s", socket_path, strerror(-agent));
     /* A path that cannot be opened is the agent's to judge: an error for ADD, nothing for DEL. */

@@ -2,8 +2,9 @@
 """The CNI executable in Python: passes the runtime's question to the agent and prints the answer.
 
 Decides only what must hold without an agent: VERSION is answered here, DEL and GC succeed when nobody listens (the
-agent's sweep finds what they left), every other verb gets a CNI error in bounded time. The same contract as
-``forwarder.c``, held to it by one suite; the agent's ``rpc.server`` is the other end, ``protocol`` tells the bytes.
+agent's sweep finds what they left), ADD waits a moment for an agent that restarts, every verb but VERSION gets a CNI
+error in bounded time. The same contract as ``forwarder.c``, held to it by one suite; the agent's ``rpc.server`` is the
+other end, ``protocol`` tells the bytes.
 
 One file that runs alone on the host's interpreter, 3.9 or newer, with ``-I -S``. It imports only what is built into
 every CPython, because a runtime starts it for each pod: ``socket`` and ``json`` alone would double its 10 ms.
@@ -16,12 +17,15 @@ import time
 
 AGENT_SOCKET = b"/run/eni-agent/agent.sock"
 TIMEOUT_SECONDS = 60  # the agent holds an ADD for 20 seconds by default while the pool grows
+RESTART_SECONDS = 2  # an agent that restarts listens again within a second
+RETRY_SECONDS = 0.05
 LARGEST_BODY = 1 << 20
 MAGIC = b"ENI1"
 REPLY_HEADER = 9  # magic, uint32 little endian length, uint8 exit code
 SOCKET_PATH_BYTES = 107  # sun_path of unix(7) without its NUL
 VARIABLES = (b"CNI_COMMAND", b"CNI_CONTAINERID", b"CNI_NETNS", b"CNI_IFNAME", b"CNI_ARGS", b"CNI_PATH")
 REMOVALS = (b"DEL", b"GC")
+NOBODY_LISTENS = (FileNotFoundError, ConnectionRefusedError)
 VERSION_RESULT = b'{"cniVersion": "1.1.0", "supportedVersions": ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]}'
 
 # Error codes of the CNI specification 1.1.0; from 100 on they are a plugin's own.
@@ -93,11 +97,11 @@ def forward(command: bytes, path: bytes, timeout: int, request: bytes, netns: by
     later = NOT_AVAILABLE if command == b"STATUS" else TRY_AGAIN
     deadline = time.monotonic() + timeout
     try:
-        agent = reach(path, timeout)
+        agent = await_agent(path, timeout, min(timeout, RESTART_SECONDS) if command == b"ADD" else 0)
     except BlockingIOError:
         raise no_answer(later, path, timeout) from None
     except OSError as error:
-        if command in REMOVALS and isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        if command in REMOVALS and isinstance(error, NOBODY_LISTENS):
             return 0, b""
         reason = posix.strerror(error.errno or 0).encode()
         raise ForwardError(later, b"cannot reach the agent at " + path + b": " + reason) from None
@@ -112,6 +116,21 @@ def forward(command: bytes, path: bytes, timeout: int, request: bytes, netns: by
     except ValueError:
         code = TRY_AGAIN if command in REMOVALS else MISUNDERSTOOD
         raise ForwardError(code, b"the agent at " + path + b" answered in another protocol") from None
+
+
+def await_agent(path: bytes, timeout: int, patience: int) -> _socket.socket:
+    """Does what ``reach`` does, for so many seconds again and again while nobody listens.
+
+    For ADD it waits out a restart of the agent: a refusal would cost the pod its whole sandbox.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return reach(path, timeout)
+        except NOBODY_LISTENS:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(RETRY_SECONDS)
 
 
 def reach(path: bytes, timeout: int) -> _socket.socket:

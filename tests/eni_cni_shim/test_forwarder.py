@@ -167,7 +167,7 @@ def crowded_socket() -> Iterator[Path]:
 
 @pytest.mark.parametrize("gone", [no_socket, dead_socket])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_without_an_agent_removals_succeed_and_the_rest_fails_at_once(
+def test_without_an_agent_removals_succeed_and_the_rest_fails(
     executable: list[str], gone: Callable[[], contextlib.AbstractContextManager[Path]], command: str
 ) -> None:
     with gone() as path:
@@ -177,6 +177,35 @@ def test_without_an_agent_removals_succeed_and_the_rest_fails_at_once(
     else:
         assert outcome.code == LATER[command]
         assert str(path) in outcome.json["msg"]
+
+
+@pytest.mark.parametrize("gone", [no_socket, dead_socket])
+def test_an_add_waits_for_an_agent_that_restarts(
+    executable: list[str], gone: Callable[[], contextlib.AbstractContextManager[Path]]
+) -> None:
+    with gone() as path, ThreadPoolExecutor(1) as threads:
+        outcome = threads.submit(call, executable, path, "ADD", ENI_AGENT_TIMEOUT="10")
+        with pytest.raises(TimeoutError):
+            outcome.result(0.5)
+        with cni.agent(cni.answering(REPLY)) as back:
+            back.replace(path)
+            assert outcome.result(10) == (0, REPLY[protocol.REPLY_HEADER.size :])
+
+
+@pytest.mark.parametrize(("timeout", "patience"), [("1", 1), ("30", 2)])
+def test_an_add_gives_up_on_an_agent_that_stays_away(executable: list[str], timeout: str, patience: float) -> None:
+    with no_socket() as path:
+        start = time.monotonic()
+        assert call(executable, path, "ADD", ENI_AGENT_TIMEOUT=timeout).code == 11
+    assert patience <= time.monotonic() - start < patience + 4
+
+
+@pytest.mark.parametrize("command", [command for command in LATER if command != "ADD"])
+def test_no_other_verb_waits_for_an_agent(executable: list[str], command: str) -> None:
+    with no_socket() as path:
+        start = time.monotonic()
+        call(executable, path, command, ENI_AGENT_TIMEOUT="30")
+    assert time.monotonic() - start < 1.5
 
 
 @contextlib.contextmanager
