@@ -3,8 +3,13 @@
 The base image that the project's Dockerfile names, ``python:3.11-slim``, is a debootstrap(8) tree under that name.
 """
 
+import configparser
+import io
+import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from eni_lab.errors import LabError
@@ -18,7 +23,23 @@ SUITE, PACKAGES = "bookworm", "ca-certificates,python3,python3-venv"
 _UNNEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/log")
 _LARGEST_MEBIBYTES = 4096  # of the storage; a build of everything takes 1100
 _OWN_NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-_MACHINES_FILES = ("/etc/ssl/certs", "/etc/pip.conf")  # how this machine reaches its package index; not in the image
+_CERTIFICATES = "/etc/ssl/certs"
+_PIP_CONFIGURATION = Path("/etc/pip.conf")
+_PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "cert")  # how a machine reaches its package index
+
+
+def pip_configuration(machines: str, environ: Mapping[str, str]) -> str:
+    """The text of a pip.conf that says what the machine's says, and above that what its environment says.
+
+    An option such as ``index-url`` is the variable PIP_INDEX_URL; pip's documentation, "Configuration".
+    """
+    configuration = configparser.RawConfigParser()
+    configuration.read_string(machines)
+    given = {option: environ.get("PIP_" + option.upper().replace("-", "_")) for option in _PIP_OPTIONS}
+    configuration.read_dict({"global": {option: value for option, value in given.items() if value}})
+    text = io.StringIO()
+    configuration.write(text)
+    return text.getvalue()
 
 
 class Builder:
@@ -44,12 +65,21 @@ class Builder:
     def build(self, name: str, context: Path) -> None:
         """Builds a Dockerfile; layers that did not change are taken from the storage.
 
+        The build sees the machine's certificates and package index, and its proxies, which buildah passes on by itself;
+        nothing of them gets into the image.
+
         Raises:
             LabError: buildah failed; the end of its output is in the message.
         """
         flags = ["--quiet", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never"]
-        flags += [f"--volume={path}:{path}:ro" for path in _MACHINES_FILES if Path(path).exists()]
-        self._buildah("bud", *flags, "--tag", name, str(context))
+        seen = {path for path in (_CERTIFICATES, os.environ.get("PIP_CERT")) if path and Path(path).exists()}
+        flags += [f"--volume={path}:{path}:ro" for path in sorted(seen)]
+        machines = _PIP_CONFIGURATION.read_text() if _PIP_CONFIGURATION.exists() else ""
+        with tempfile.NamedTemporaryFile("w") as ours:  # for our eyes: the address of an index may hold a password
+            ours.write(pip_configuration(machines, os.environ))
+            ours.flush()
+            flags += [f"--volume={ours.name}:{_PIP_CONFIGURATION}:ro"]
+            self._buildah("bud", *flags, "--tag", name, str(context))
 
     def save(self, name: str, target: Path) -> None:
         """Writes an image to an archive."""
