@@ -60,6 +60,8 @@ class Settings:
     """ENI_RUN_DIR. Folder of the journal; must be empty after a reboot, so on a tmpfs."""
     state_dir: Path = Path("/var/lib/eni-agent")
     """ENI_STATE_DIR. Folder of the last supply; survives a reboot, because the ENIs do."""
+    proc_sys: Path = Path("/proc/sys")
+    """ENI_PROC_SYS. The node's sysctls; a container may write those it sees at a mount of its own, not at /proc/sys."""
     hold_seconds: float = 20.0
     """ENI_HOLD_SECONDS. How long an ADD waits for the pool to grow; the kubelet gives a sandbox 4 minutes in all."""
     http_address: str = "127.0.0.1:61680"
@@ -104,6 +106,7 @@ class Settings:
             "socket_path": reader.absolute_path("ENI_SOCKET_PATH", AGENT_SOCKET),
             "run_dir": reader.absolute_path("ENI_RUN_DIR", "/run/eni-agent"),
             "state_dir": reader.absolute_path("ENI_STATE_DIR", "/var/lib/eni-agent"),
+            "proc_sys": reader.absolute_path("ENI_PROC_SYS", "/proc/sys"),
             "hold_seconds": reader.seconds("ENI_HOLD_SECONDS", 20.0),
             "http_address": reader.host_port("ENI_HTTP_ADDRESS", "127.0.0.1:61680"),
             "log_level": reader.choice("ENI_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),

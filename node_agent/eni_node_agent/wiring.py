@@ -52,7 +52,12 @@ class Agent:
         self._conflist_stands = False
         self._metrics = Metrics()
         self._ledger = Ledger(journal)
-        self._network = HostNetwork(network_settings(settings), on_drift=self._see_drift, on_change=self._see_network)
+        self._network = HostNetwork(
+            network_settings(settings),
+            proc_sys=settings.proc_sys,
+            on_drift=self._see_drift,
+            on_change=self._see_network,
+        )
         self._pool = SandboxPool(
             self._ledger,
             hold_seconds=settings.hold_seconds,

@@ -253,6 +253,21 @@ async def test_what_others_undo_is_repaired_and_told(node: AgentNode) -> None:
     assert 'eni_agent_network_repairs_total{kind="rule"} 1.0' in node.http("/metrics")[1]
 
 
+async def test_sysctls_are_kept_in_the_folder_that_is_mounted(node: AgentNode) -> None:
+    forwards = node.folder / "sys" / "net/ipv4/ip_forward"
+    loose = forwards.parent / "conf/eth0/rp_filter"
+    loose.parent.mkdir(parents=True)
+    forwards.write_text("0\n")
+    loose.write_text("1\n")
+    node.variables["ENI_PROC_SYS"] = str(node.folder / "sys")
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    assert (forwards.read_text(), loose.read_text()) == ("1", "2")
+    forwards.write_text("0\n")
+    await eventually(lambda: forwards.read_text() == "1", "the value is back", within=15)
+
+
 async def test_pages_tell_health_readiness_and_numbers(node: AgentNode) -> None:
     node.start()
     await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)

@@ -35,6 +35,7 @@ def test_reports_all_problems_together() -> None:
     ("name", "value", "field", "expected"),
     [
         ("POD_MTU", "1500", "pod_mtu", 1500),
+        ("ENI_PROC_SYS", "/host/proc-sys", "proc_sys", Path("/host/proc-sys")),
         ("AWS_VPC_K8S_CNI_EXTERNALSNAT", "T", "external_snat", True),
         ("AWS_VPC_K8S_CNI_EXTERNALSNAT", "yes", "external_snat", False),
         ("AWS_VPC_CNI_NODE_PORT_SUPPORT", "0", "node_port_support", False),

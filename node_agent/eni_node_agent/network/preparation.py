@@ -1,4 +1,4 @@
-"""Sets the node's sysctls that the agent itself may not: its container sees /proc/sys read-only.
+"""Sets the node's sysctls before the agent runs, which may not be able to: its container sees /proc/sys read-only.
 
 Done once by the privileged init container (``eni-agent install``). What must hold is decided in ``desired``, which the
 running agent compares with what it reads; here the primary ENI is known by the default route alone.

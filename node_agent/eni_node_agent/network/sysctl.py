@@ -1,8 +1,8 @@
 """Reads and writes values under /proc/sys, in the network namespace of the calling thread.
 
-A container without privilege sees /proc/sys read-only: there ``preparation`` has set the values in the init container,
-and the agent only tells when somebody changed them. Where /proc/sys/net is mounted elsewhere to be written, the folder
-is an argument.
+A container without privilege sees /proc/sys read-only, so the folder is an argument: the node's /proc/sys/net mounted
+elsewhere can be written with NET_ADMIN. Without such a mount ``preparation`` has set the values in the init container,
+and the agent only tells when somebody changed them.
 """
 
 from pathlib import Path
