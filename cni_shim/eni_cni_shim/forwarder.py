@@ -127,7 +127,7 @@ def await_agent(path: bytes, timeout: int, patience: int) -> _socket.socket:
     while True:
         try:
             return reach(path, timeout)
-        except NOBODY_LISTENS:
+        except NOBODY_LISTENS:  # noqa: PERF203  it sleeps between its tries
             if time.monotonic() >= end:
                 raise
             time.sleep(RETRY_SECONDS)
