@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+from eni_lab.errors import LabError
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 figures = importlib.import_module("benchmarks.figures")
 BENCHMARKS = ("cni", "daemons", "burst", "churn")
@@ -16,7 +18,10 @@ def main() -> None:
         if name not in BENCHMARKS:
             sys.exit(f"no benchmark is called {name!r}; there are {', '.join(BENCHMARKS)}")
         print(f"== {name}", flush=True)
-        result = importlib.import_module(f"benchmarks.{name}").run()
+        try:
+            result = importlib.import_module(f"benchmarks.{name}").run()
+        except LabError as error:
+            sys.exit(f"{name}: {error}")
         figures.keep(name, result)
         print(json.dumps(result, indent=2), flush=True)
 

@@ -70,7 +70,8 @@ def node(options: Options, environ: dict[str, str] | None = None) -> Iterator[No
     def report(text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
 
-    lab = Lab(Layout.from_env(os.environ, Path.home()), os.environ, report)
+    usual = Layout.from_env(os.environ, Path.home())  # a person's, which stays as it is
+    lab = Lab(Layout(usual.cache, usual.state.with_name(f"{usual.state.name}-bench")), os.environ, report)
     try:
         lab.up(options)
         lab.deploy()
