@@ -16,6 +16,7 @@ from typing import Final
 from eni_cni_shim import protocol
 from eni_cni_shim.plugin.pod_network import PodNetwork
 from eni_cni_shim.plugin.verbs import Plugin
+from eni_crds.nodeippool import NodeIPPool
 from eni_node_agent.cluster import conflist
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pods import Pod, follow_pods
@@ -108,7 +109,7 @@ class Agent:
         self._writer = UsageWriter(api, node, self._reporter.report, clock=self._clock)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(follow_pool(api, node, self._flow.take).run())
+                tasks.create_task(follow_pool(api, node, self._see_pool).run())
                 tasks.create_task(follow_pods(api, node, self._see_pods).run())
                 tasks.create_task(self._writer.run())
         finally:
@@ -137,6 +138,11 @@ class Agent:
                 log.info(
                     "address of a departed sandbox released", extra={"address": assignment.address, "sandbox": key}
                 )
+
+    def _see_pool(self, pool: NodeIPPool) -> None:
+        if pool.status.usage is None and self._writer is not None:
+            self._writer.forget()
+        self._flow.take(pool)
 
     def _see_pods(self, pods: Mapping[str, Pod]) -> None:
         self._reporter.see_pods(pods)

@@ -281,6 +281,17 @@ async def test_pages_tell_health_readiness_and_numbers(node: AgentNode) -> None:
     assert 'eni_agent_request_seconds_count{outcome="success",verb="ADD"} 1.0' in text
 
 
+async def test_an_object_that_was_deleted_and_made_anew_gets_its_usage_again(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await eventually(lambda: usage(node).get("free") == 4, "usage reported")
+    await node.api.delete(POOLS, NODE)
+    node.api.applied.clear()
+    await node.give(supply(eni(0, addresses=FOUR)))
+    await eventually(lambda: usage(node).get("free") == 4, "usage reported again")
+
+
 async def test_a_bad_object_leaves_the_last_good_supply(node: AgentNode) -> None:
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()

@@ -86,6 +86,11 @@ class UsageWriter:
         """Says that usage may have changed."""
         self._poked.set()
 
+    def forget(self) -> None:
+        """Says that the object has no usage of ours: somebody deleted it and it was made anew."""
+        self._written = None
+        self.poke()
+
     async def run(self) -> None:
         """Writes for ever."""
         while True:
