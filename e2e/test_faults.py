@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -17,19 +17,44 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 AGENT, OPERATOR = "/opt/eni/bin/eni-agent run", "/opt/eni/bin/eni-operator"
 
 
+BRISK = {"cooldownSeconds": 2, "releaseAfterSeconds": 1}
+
+
 @pytest.fixture
 def cluster(deployed: Lab) -> Iterator[Lab]:
-    """The deployed laboratory with ten pods, put back in order afterwards."""
+    """The deployed laboratory with ten pods; afterwards nothing of the test is left in the pools."""
+    for pool in observed.pools(deployed):
+        edit(deployed, pool.name, BRISK)
     workload.create(deployed, "fault")
     workload.scale(deployed, 10, seconds=90, name="fault")
     yield deployed
     for kind in ("faults", "denials"):
         deployed.cloud.control("DELETE", f"/_lab/{kind}")
+    workload.scale(deployed, 0, seconds=60, name="fault")
     for pool in observed.pools(deployed):
-        deployed.kubectl("patch", "nodeippool", pool.name, "--type=merge", "-p", '{"spec": {"policy": null}}')
-    deployed.kubectl("delete", "deployment", "fault", "--ignore-not-found")
-    workload_is_gone = lambda: not observed.pods(deployed, "app=fault")  # noqa: E731  read once, here
-    wait_for("the pods of the test are gone", workload_is_gone, seconds=60, interval=0.3)
+        edit(deployed, pool.name, None)
+        edit(deployed, pool.name, BRISK)
+    for pool in observed.pools(deployed):
+        wait_for_pool(deployed, pool.name, "no more than it wants", is_at_rest)
+        edit(deployed, pool.name, None)
+
+
+def is_at_rest(pool: observed.Pool) -> bool:
+    return pool.is_settled and pool.addresses == pool.wanted
+
+
+def start_anew(lab: Lab, node: str) -> None:
+    """Replaces the node's operator, so that it knows nothing of what EC2 refused before."""
+    here = (
+        "-n",
+        "kube-system",
+        "-l",
+        "app.kubernetes.io/name=eni-operator",
+        "--field-selector",
+        f"spec.nodeName={node}",
+    )
+    lab.kubectl("delete", "pod", "--now", *here)
+    lab.wait_until("a new operator", "wait", "pod", *here, "--for=condition=Ready", "--timeout=1s")
 
 
 def assert_sound(lab: Lab, pods: list[observed.Pod]) -> None:
@@ -46,7 +71,7 @@ def kill(lab: Lab, node: str, program: str) -> None:
     subprocess.run(lab.node(node).command("pkill", "-KILL", "-f", program), check=True)
 
 
-def edit(lab: Lab, node: str, policy: dict[str, object]) -> None:
+def edit(lab: Lab, node: str, policy: Mapping[str, object] | None) -> None:
     lab.kubectl("patch", "nodeippool", node, "--type=merge", "-p", json.dumps({"spec": {"policy": policy}}))
 
 
@@ -98,14 +123,17 @@ def test_an_agent_killed_in_a_burst_gives_no_address_twice(cluster: Lab) -> None
 
 def test_a_rebooted_node_leaves_no_address_with_a_dead_pod(cluster: Lab) -> None:
     node = cluster.nodes()[0]
+    before = observed.pool(cluster, node.name).usage["bootID"]
     cluster.switch_off(node)
     cluster.switch_on(node)
 
     def all_are_back() -> list[observed.Pod] | None:
+        """The API server shows the world from before the reboot until agent and kubelet have reported."""
         pods = observed.pods(cluster, "app=fault")
-        pool = observed.pool(cluster, node.name)
+        usage = observed.pool(cluster, node.name).usage
         here = sum(pod.node == node.name for pod in pods)
-        return pods if len(pods) == 10 and pool.usage["assigned"] == here and not pool.usage["pending"] else None
+        settled = usage["bootID"] != before and usage["assigned"] == here and not usage["pending"]
+        return pods if len(pods) == 10 and settled and workload.unreachable(cluster, pods) == [] else None
 
     pods = wait_for("every pod has an address again, and no dead one has", all_are_back, seconds=180, interval=0.5)
     assert_sound(cluster, pods)
@@ -134,7 +162,7 @@ REFUSALS = [
         ("EC2Unreachable", "does not answer"),
         id="endpoint unreachable",
     ),
-    pytest.param({"maximumENIs": 1}, None, ("ENILimit", "maximumENIs"), id="ENI limit"),
+    pytest.param({"minimumIPs": 29}, None, ("ENILimit", "m5.large"), id="ENI limit"),
     pytest.param(
         {"mode": "prefix"},
         {"action": "AssignPrivateIpAddresses", "code": "InsufficientCidrBlocks", "count": 0},
@@ -144,7 +172,7 @@ REFUSALS = [
     pytest.param(
         {"mode": "secondary"},
         {"action": "AssignPrivateIpAddresses", "code": "InsufficientFreeAddressesInSubnet", "count": 0},
-        ("SubnetFull", "no free address"),
+        ("SubnetFull", "subnet"),
         id="subnet full",
     ),
 ]
@@ -158,7 +186,7 @@ def test_ec2s_no_is_told_in_the_pool(
     node = cluster.nodes()[1].name
     if fault is not None:
         cluster.cloud.control("POST", "/_lab/faults", fault)
-    edit(cluster, node, {**policy, "minimumIPs": observed.pool(cluster, node).addresses + 14})
+    edit(cluster, node, {"minimumIPs": 20, **policy})
     reason, words = expected
 
     def told(pool: observed.Pool) -> bool:
@@ -166,6 +194,7 @@ def test_ec2s_no_is_told_in_the_pool(
 
     wait_for_pool(cluster, node, f"{reason} with {words!r}", told)
     cluster.cloud.control("DELETE", "/_lab/faults")
+    start_anew(cluster, node)
     assert_sound(cluster, observed.pods(cluster, "app=fault"))
 
 
