@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/eks/latest/userguide/cni-custom-network-tutorial.htm
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from eni_crds.eniconfig import ENIConfig
 from eni_crds.names import LABEL_EXTERNAL_ENICONFIG
 from eni_operator.controllers.kube import KubeObject
@@ -13,11 +15,14 @@ from eni_operator.controllers.kube import KubeObject
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The ENIConfig named for a node, and by what; ``config`` is None where there is none of that name."""
+    """The ENIConfig named for a node, and by what."""
 
     name: str
     named_by: str
     config: ENIConfig | None
+    """None where there is none of that name, or what there is cannot be read."""
+    problem: str = ""
+    """Why there is no ``config``."""
 
 
 def choose(
@@ -34,6 +39,16 @@ def choose(
     )
     for name, named_by in candidates:
         if name:
-            found = configs.get(name)
-            return Choice(name, named_by, ENIConfig.model_validate(found) if found else None)
+            return _choice(name, named_by, configs.get(name))
     return None
+
+
+def _choice(name: str, named_by: str, found: KubeObject | None) -> Choice:
+    if found is None:
+        return Choice(name, named_by, None, "does not exist")
+    try:
+        return Choice(name, named_by, ENIConfig.model_validate(found))
+    except ValidationError as error:  # written under VPC CNI's definition, which checks less than ours
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        return Choice(name, named_by, None, f"cannot be read: {field}: {first['msg']}")

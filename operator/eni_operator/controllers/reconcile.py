@@ -299,7 +299,7 @@ def _missing(choice: Choice | None) -> tuple[Verdict, ...]:
     if choice is None or choice.config is not None:
         return ()
     message = (
-        f"ENIConfig {choice.name!r}, named by {choice.named_by}, does not exist; "
-        "its policy and tags count as soon as it does"
+        f"ENIConfig {choice.name!r}, named by {choice.named_by}, {choice.problem}; "
+        "its policy and tags count as soon as that is mended"
     )
     return (Verdict(type=ConditionType.SUFFICIENT, status=False, reason=Reason.ENICONFIG_MISSING, message=message),)

@@ -207,6 +207,19 @@ async def test_tags_of_settings_eniconfig_and_ours_are_on_a_new_eni() -> None:
     assert (supply.eni_config, supply.policy["warmIPs"].origin, supply.wanted) == ("special", "eniconfig", 12)
 
 
+async def test_an_eniconfig_that_cannot_be_read_is_named_and_stops_nothing() -> None:
+    node = OperatorNode()
+    node.kube.node["metadata"]["labels"] = {"k8s.amazonaws.com/eniConfig": "old"}
+    node.kube.eniconfigs = [{"metadata": {"name": "old"}, "spec": {"subnet": "my-subnet"}}]
+    node.agent.want(5)
+    await node.settle()
+    assert node.agent.pending == 0
+    found = node.kube.condition("Sufficient")
+    assert (found["status"], found["reason"]) == ("False", "ENIConfigMissing")
+    assert "'old', named by the node's label" in found["message"]
+    assert "cannot be read: spec.subnet" in found["message"]
+
+
 async def test_a_plan_made_before_something_ended_is_not_performed(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the status is written an action may end; the plan, made before, would ask for the same a second time."""
     node = OperatorNode()
