@@ -13,7 +13,7 @@ from typing import Final
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import Condition, ConditionStatus
 from eni_operator.controllers.kube import KubeApi, KubeError, KubeObject
-from eni_operator.controllers.refusals import clock_time
+from eni_operator.planning.reasons import clock_time
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ Decides the words; the errors come from ``execution`` and ``inventory``, the con
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Final
 
 from eni_crds.conditions import OPERATOR_CONDITIONS, ConditionType, Reason
@@ -26,6 +25,7 @@ from eni_operator.ec2.errors import (
     UnknownInstanceError,
     UnknownInstanceTypeError,
 )
+from eni_operator.planning.reasons import clock_time
 
 _GROWTH: Final = (CreateEni, AttachEni, AssignAddresses, AssignPrefixes)
 
@@ -118,6 +118,13 @@ _MEANINGS: Final[tuple[tuple[type[Ec2Error], _Meaning], ...]] = (
 )
 """The first that fits counts; the last one always does."""
 
+_UNREFUSED: Final = {
+    ConditionType.THROTTLED: "EC2 throttles no call of this node",
+    ConditionType.ACCESS_DENIED: "no call of this node lacks a permission or a credential",
+}
+"""Of conditions that only a refusal makes true: what is so without one."""
+_UNKNOWN: Final = "not known before EC2 has told of the instance"
+
 
 def _meaning(refusal: Refusal) -> tuple[_Meaning, str]:
     """Returns what the refusal means and its sentence."""
@@ -149,7 +156,10 @@ def merge(planned: Iterable[Verdict], refusals: Sequence[Refusal]) -> tuple[Verd
     Ready stays true while there are addresses to give; what hinders growth makes Sufficient false, and replaces
     Ready's reason where Ready is false anyway.
     """
-    verdicts = {type_: _verdict(type_, Reason.NOT_AFFECTED, "", status=False) for type_ in OPERATOR_CONDITIONS}
+    verdicts = {
+        type_: _verdict(type_, Reason.NOT_AFFECTED, _UNREFUSED.get(type_, _UNKNOWN), status=False)
+        for type_ in OPERATOR_CONDITIONS
+    }
     verdicts |= {verdict.type: verdict for verdict in planned}
     for refusal in refusals:
         meaning, message = _meaning(refusal)
@@ -170,8 +180,3 @@ def _hinder(verdicts: dict[ConditionType, Verdict], reason: Reason, message: str
 
 def _verdict(type_: ConditionType, reason: Reason, message: str, *, status: bool) -> Verdict:
     return Verdict(type=type_, status=status, reason=reason, message=message)
-
-
-def clock_time(instant: float) -> str:
-    """Returns an instant as people and Kubernetes write it."""
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

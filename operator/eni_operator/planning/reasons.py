@@ -1,7 +1,7 @@
 """Why the pool is as it is: condition verdicts made from the world and what was planned.
 
 Decides Ready, Sufficient, SubnetExhausted, PrefixFragmented and LimitReached. Throttled, AccessDenied and every other
-failure of EC2 come from ``execution`` and are merged by ``controllers.status``. Instants are Unix seconds.
+failure of EC2 come from ``execution`` and are merged by ``controllers.refusals``. Instants are Unix seconds.
 """
 
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ def _subnet_exhausted(standing: Standing) -> Verdict:
         return _not_affected(ConditionType.SUBNET_EXHAUSTED, f"subnet {subnet.id} gives addresses")
     message = (
         f"subnet {subnet.id} ({subnet.cidr}) refused an address, {subnet.free_addresses} free when last asked; "
-        f"next try at {_clock(subnet.exhausted_until)}"
+        f"next try at {clock_time(subnet.exhausted_until)}"
     )
     return _yes(ConditionType.SUBNET_EXHAUSTED, Reason.SUBNET_FULL, message)
 
@@ -111,7 +111,7 @@ def _prefix_fragmented(standing: Standing) -> Verdict:
         return _not_affected(ConditionType.PREFIX_FRAGMENTED, f"subnet {subnet.id} gives prefixes")
     message = (
         f"subnet {subnet.id} ({subnet.cidr}) has no whole /28 free, {subnet.free_addresses} addresses free when last "
-        f"asked; next try at {_clock(subnet.fragmented_until)}, mode auto takes single addresses meanwhile"
+        f"asked; next try at {clock_time(subnet.fragmented_until)}, mode auto takes single addresses meanwhile"
     )
     return _yes(ConditionType.PREFIX_FRAGMENTED, Reason.NO_FREE_PREFIX, message)
 
@@ -153,5 +153,6 @@ def _not_affected(type_: ConditionType, message: str) -> Verdict:
     return _no(type_, Reason.NOT_AFFECTED, message)
 
 
-def _clock(instant: float) -> str:
+def clock_time(instant: float) -> str:
+    """Returns an instant as people and Kubernetes write it."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from eni_crds.conditions import OPERATOR_CONDITIONS, ConditionType
 from eni_testing.operator_node import OperatorNode
 
 CREATE, ATTACH = "CreateNetworkInterface", "AttachNetworkInterface"
@@ -64,6 +65,18 @@ async def test_a_refusal_becomes_a_condition_with_a_reason_and_a_sentence(case: 
     assert node.leaked() == []
     assert node.kube.condition("Sufficient")["status"] == "True"
     assert node.kube.condition(case.condition)["status"] == ("False" if is_negative else "True")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_every_condition_has_a_sentence_in_every_state(*, refused: bool) -> None:
+    node = OperatorNode()
+    if refused:
+        node.refuse["DescribeInstances"] = ("Unavailable", "try later", 503)
+    await node.step()
+    messages = {type_: node.kube.condition(type_)["message"] for type_ in OPERATOR_CONDITIONS}
+    assert all(messages.values()), messages
+    assert messages[ConditionType.THROTTLED] == "EC2 throttles no call of this node"
+    assert messages[ConditionType.ACCESS_DENIED] == "no call of this node lacks a permission or a credential"
 
 
 async def test_a_full_subnet_is_left_alone_for_two_minutes() -> None:
