@@ -2,7 +2,7 @@
 
 Boot-scoped by its place: /run is empty after a reboot, and then no sandbox lives that could hold an address. Decides
 nothing; ``ledger.ledger`` does. A damaged file is moved aside and an empty one begun: what live pods hold is then
-adopted from the kernel's pod routes (``sandbox.recovery``), which also covers a file cut to nothing.
+adopted from the kernel's pod routes (``sandbox.gc``), which also covers a file cut to nothing.
 """
 
 import contextlib
