@@ -50,7 +50,7 @@ netns: deps  ## Tests of the kernel's part, in network namespaces (root)
 	pytest -q -m netns tests
 
 e2e: deps  ## Tests on a whole cluster in namespaces (root)
-	pytest -q -m e2e --timeout 600 e2e
+	pytest -q -m e2e --timeout 600 --durations 10 e2e
 
 bench: deps  ## Measure beside a peer; figures go to benchmarks/latest.json
 	$(RUN)/python benchmarks/__main__.py
