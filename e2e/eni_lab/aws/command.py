@@ -59,5 +59,6 @@ async def _serve_until_stopped(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stopped.set)
     engine = new_engine(knobs, options.seed)
     async with serve(options.host, options.port, engine, service_times=not options.no_service_times) as server:
-        print(f"EC2, STS and metadata of {options.region} on {server.url} (metadata under /imds/<instance id>/latest)")
+        where = f"{server.url} (metadata under /imds/<instance id>/latest)"
+        print(f"EC2, STS and metadata of {options.region} on {where}", flush=True)
         await stopped.wait()
