@@ -85,14 +85,21 @@ def _fifty_pods(lab: Lab, report: Report) -> None:
 def _five_pods(lab: Lab, report: Report) -> None:
     before = {pool.name: pool for pool in observed.pools(lab)}
     pods = workload.scale(lab, FEW, seconds=90)
-    cooling = sum(pool.usage["cooling"] for pool in observed.pools(lab))
+    here = {name: sum(pod.node == name for pod in pods) for name in before}
+    cooling = sum(_wait(lab, name, "told of what is gone", _assigns(here[name])).usage["cooling"] for name in before)
     report(f"{FEW} pods left, {cooling} addresses cool")
     for name, was in before.items():
         pool = _wait(lab, name, "released down to what is wanted", _has_released, seconds=150)
+        demand([str(pool.usage)] if pool.addresses >= was.addresses else [], f"{name} released nothing")
         report(f"{name} released: {was.addresses} -> {pool.addresses} addresses, {was.enis} -> {pool.enis} ENIs")
     demand(observed.misplaced(lab, pods), "pods without an address of their own node")
     demand(workload.unreachable(lab, pods), "pods that do not reach each other")
     report("the pods that stayed still reach each other")
+
+
+def _assigns(number: int) -> Callable[[observed.Pool], bool]:
+    """Whether the agent has told that so many pods have an address: it tells of what falls every few seconds."""
+    return lambda pool: bool(pool.usage["assigned"] == number)
 
 
 def _has_released(pool: observed.Pool) -> bool:
