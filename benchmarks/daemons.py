@@ -26,6 +26,7 @@ def run() -> dict[str, object]:
         memory = {program: _resident_mb(node, program) for program in PROGRAMS}
         with Runtime(node.lab.node(node.name), RETRY_SECONDS) as runtime:
             warm = _restart(node, runtime, "warm")
+            node.settle(90)  # one address is free again: without the API server none could come
             node.lab.parts.stop("apiserver")
             alone = _restart(node, runtime, "alone")
             node.lab.parts.start_again("apiserver")
