@@ -145,8 +145,10 @@ def test_a_rule_deleted_on_the_node_is_put_back(cluster: Lab) -> None:
     subprocess.run(node.command("ip", "rule", "del", "priority", "512"), check=True)
     subprocess.run(node.command("nft", "delete", "table", "ip", "eni-agent"), check=True)
     wait_for("every pod reaches every other", lambda: workload.unreachable(cluster, pods) == [], seconds=60)
-    named = wait_for_pool(cluster, node.name, "the repair shows", lambda pool: pool.reason("DriftDetected") != "")
-    assert named.conditions["DriftDetected"]["message"]
+    repaired = wait_for_pool(
+        cluster, node.name, "the repair shows", lambda pool: pool.reason("DriftDetected") == "NetworkRepaired"
+    )
+    assert "rule" in repaired.conditions["DriftDetected"]["message"]
 
 
 REFUSALS = [

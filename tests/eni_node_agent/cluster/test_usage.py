@@ -7,7 +7,7 @@ import pytest
 
 from eni_crds.nodeippool import Releasing, Usage
 from eni_node_agent.cluster.api import ApiError, Json, UnreachableError
-from eni_node_agent.cluster.usage import Report, UsageWriter, delay
+from eni_node_agent.cluster.usage import BURST_SECONDS, URGENT_SECONDS, Report, UsageWriter, delay
 
 TOKEN = Releasing(cidr="10.0.1.5/32", token="t1")
 BASE = Usage(assigned=5, free=3, pending=0)
@@ -127,6 +127,36 @@ async def test_a_burst_of_pods_is_one_write_within_50_milliseconds() -> None:
         [_, (at, manifest)] = world.written
         assert manifest["status"]["usage"]["pending"] == 50
         assert at - began <= 0.05 + 1e-6
+
+
+def let_pods_come(world: World, *, every: float, seconds: float) -> None:
+    """One pod after the other, from now on for so long."""
+    began, before = world.time.now, world.truth
+
+    def now_true() -> Report:
+        come = 1 + int(min(world.time.now - began, seconds) / every)
+        return Report(usage=before.usage.model_copy(update={"pending": come}), conditions=[])
+
+    world.writer._report = now_true
+    world.writer.poke()
+
+
+async def test_pods_that_keep_coming_are_gathered_into_one_write() -> None:
+    async with writing() as world:
+        let_pods_come(world, every=0.02, seconds=0.12)
+        await world.settle()
+        [_, (_, manifest)] = world.written
+        assert manifest["status"]["usage"]["pending"] == 7
+
+
+async def test_a_burst_without_end_is_written_all_the_same() -> None:
+    async with writing() as world:
+        began = world.time.now
+        let_pods_come(world, every=0.02, seconds=60)
+        await world.settle()
+        _, (at, manifest), *_ = world.written
+        assert manifest["status"]["usage"]["pending"] > 1
+        assert at - began <= BURST_SECONDS + URGENT_SECONDS + 1e-6
 
 
 async def test_rising_demand_does_not_wait_behind_quiet_news() -> None:
