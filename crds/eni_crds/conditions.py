@@ -19,6 +19,8 @@ class ConditionType(StrEnum):
     THROTTLED = "Throttled"
     LIMIT_REACHED = "LimitReached"
     ACCESS_DENIED = "AccessDenied"
+    OVERCOMMITTED = "Overcommitted"
+    """Operator. The kubelet takes more pods than this instance can address."""
     AGENT_CONNECTED = "AgentConnected"
     """Agent. The agent has taken the supply over and serves the socket."""
     DRIFT_DETECTED = "DriftDetected"
@@ -33,6 +35,7 @@ OPERATOR_CONDITIONS = (
     ConditionType.THROTTLED,
     ConditionType.LIMIT_REACHED,
     ConditionType.ACCESS_DENIED,
+    ConditionType.OVERCOMMITTED,
 )
 AGENT_CONDITIONS = (ConditionType.AGENT_CONNECTED, ConditionType.DRIFT_DETECTED)
 
@@ -43,6 +46,8 @@ class Reason(StrEnum):
     POOL_READY = "PoolReady"
     GROWING = "Growing"
     PAUSED = "Paused"
+    PROVISIONING_DISABLED = "ProvisioningDisabled"
+    UNSCHEDULABLE = "Unschedulable"
     ADDRESSES_AVAILABLE = "AddressesAvailable"
     SUBNET_FULL = "SubnetFull"
     NO_FREE_PREFIX = "NoFreePrefix"
@@ -54,9 +59,18 @@ class Reason(StrEnum):
     THROTTLED = "Throttled"
     EC2_UNREACHABLE = "EC2Unreachable"
     CREDENTIALS_MISSING = "CredentialsMissing"
+    CREDENTIALS_EXPIRED = "CredentialsExpired"
     UNKNOWN_INSTANCE = "UnknownInstance"
     UNKNOWN_INSTANCE_TYPE = "UnknownInstanceType"
     ENICONFIG_MISSING = "ENIConfigMissing"
+    ENICONFIG_INVALID = "ENIConfigInvalid"
+    UNKNOWN_SUBNET = "UnknownSubnet"
+    UNKNOWN_SECURITY_GROUP = "UnknownSecurityGroup"
+    WRONG_ZONE = "WrongZone"
+    NO_SUBNET = "NoSubnet"
+    """No subnet may be used: all are excluded by tag, or none matches."""
+    NO_IPV6_SUBNET = "NoIPv6Subnet"
+    MAXIMUM_PODS_TOO_HIGH = "MaximumPodsTooHigh"
     AGENT_SILENT = "AgentSilent"
     EC2_ERROR = "EC2Error"
     AGENT_SERVING = "AgentServing"

@@ -4,30 +4,109 @@ Every manifest VPC CNI accepts is accepted: ``subnet`` and ``securityGroups`` as
 optional. ``crds/eniconfigs.yaml`` is generated from here by ``eni_crds.schema``.
 """
 
+from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from eni_crds.nodeippool import Condition, Contract, PolicySpec
+from eni_crds.nodeippool import Cidr, Condition, Contract, PolicySpec, Snat
 
 SubnetId = Annotated[str, Field(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
 SecurityGroupId = Annotated[str, Field(pattern=r"^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]
+
+
+class SubnetPolicy(StrEnum):
+    """Which of several subnets the next ENI comes from; one that refused is skipped meanwhile."""
+
+    MOST_FREE = "mostFree"
+    """The one with the most free addresses."""
+    ORDERED = "ordered"
+    """The first of the list, as long as it gives."""
+    PACKED = "packed"
+    """The one with the fewest free addresses that still has enough."""
+
+
+class SubnetSelector(Contract):
+    """Subnets by id, or by tag and zone. Of what is selected a node uses the subnets in its own zone."""
+
+    ids: list[SubnetId] = []
+    """In the order of ``subnetPolicy: ordered``."""
+    tags: dict[str, str] = {}
+    """All must be on the subnet; an empty value matches any."""
+    zones: list[str] = []
+    """Availability Zones by name; every zone otherwise."""
+
+
+class LabelOperator(StrEnum):
+    """As in Kubernetes' label selectors."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class LabelRequirement(Contract):
+    """One requirement of a label selector (metav1.LabelSelectorRequirement)."""
+
+    key: str
+    operator: LabelOperator
+    values: list[str] = []
+
+
+class LabelSelector(Contract):
+    """Nodes by label (metav1.LabelSelector); an empty one selects every node."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: list[LabelRequirement] = []
 
 
 class ENIConfigSpec(Contract):
     """People's part. ``subnet`` and ``securityGroups`` mean what they mean to VPC CNI."""
 
     subnet: SubnetId | None = None
+    """The one subnet, under custom networking (AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG)."""
     security_groups: list[SecurityGroupId] = []
+    """Groups of every ENI made from here; the primary ENI's otherwise."""
+    subnets: SubnetSelector | None = None
+    """Several subnets. Without custom networking the primary ENI goes on serving pods beside them."""
+    subnet_policy: SubnetPolicy = SubnetPolicy.MOST_FREE
+    node_selector: LabelSelector | None = None
+    """Nodes that use this ENIConfig when neither pool nor label nor annotation names one."""
+    priority: int = 0
+    """Of several ENIConfigs whose selectors match, the highest counts; the first by name among equals."""
     policy: PolicySpec = PolicySpec()
     """Pool policy for nodes that use this ENIConfig; the NodeIPPool's own spec wins."""
     tags: dict[str, str] = {}
     """Extra tags on every ENI made from here."""
+    snat: Snat | None = None
+    """Translation for nodes that use this ENIConfig."""
+
+
+class SubnetStatus(Contract):
+    """A subnet of an ENIConfig as last seen."""
+
+    id: str
+    zone: str
+    cidr: Cidr
+    free: int
+    """Free addresses when last asked."""
+    exhausted_until: datetime | None = None
+    """The latest instant until which a node leaves it alone after a refused address."""
+    fragmented_until: datetime | None = None
+    """The latest instant until which a node asks it for no /28."""
 
 
 class ENIConfigStatus(Contract):
-    """What the operator knows of the subnets."""
+    """What the leading operator knows of it."""
 
+    nodes: int | None = None
+    """Nodes that use this ENIConfig."""
+    subnet_count: int | None = None
+    free: int | None = None
+    """Free addresses of all its subnets."""
+    subnets: list[SubnetStatus] = []
     conditions: list[Condition] = []
 
 

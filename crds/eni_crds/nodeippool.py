@@ -65,6 +65,10 @@ class PolicySpec(Contract):
     """Seconds an address rests before another pod may have it (IP_COOLDOWN_PERIOD)."""
     release_after_seconds: NonNegative | None = None
     """Seconds a surplus must last before it is given back."""
+    release_batch: Annotated[int, Field(ge=1)] | None = None
+    """Most CIDRs given back in one turn; all of the surplus otherwise."""
+    drain_on_change: bool | None = None
+    """True: when the ENIConfig changes, ENIs made from the former one are drained; otherwise they stay (VPC CNI)."""
 
 
 class NodeIPPoolSpec(Contract):
@@ -73,7 +77,8 @@ class NodeIPPoolSpec(Contract):
     eni_config: str | None = None
     """ENIConfig by name; the node's label or annotation otherwise."""
     policy: PolicySpec = PolicySpec()
-    families: list[Family] = [Family.IPV4]
+    families: list[Family] | None = None
+    """Address families of pods; ENABLE_IPv4 and ENABLE_IPv6 otherwise, and IPv4 where those are not set."""
     paused: bool = False
     """True: no EC2 call that changes anything is made for this node."""
 
@@ -83,7 +88,18 @@ class EniRole(StrEnum):
 
     PRIMARY = "primary"
     SECONDARY = "secondary"
+    EFA = "efa"
+    """Serves pods, but is never taken off the instance."""
+    EFA_ONLY = "efa-only"
+    """Carries no IP traffic."""
+    TRUNK = "trunk"
+    """Carries branch interfaces of others."""
     UNMANAGED = "unmanaged"
+    """Somebody else's."""
+
+
+SERVING_ROLES = frozenset((EniRole.PRIMARY, EniRole.SECONDARY, EniRole.EFA))
+"""Roles whose addresses pods may have."""
 
 
 class EniState(StrEnum):
@@ -124,6 +140,11 @@ class SupplyEni(Contract):
     """/28 prefixes; pods may have every address in them."""
     releasing: list[Releasing] = []
     """CIDRs on their way out: a single address as /32, or a prefix."""
+    subnet_ipv6_cidr: Cidr | None = Field(None, alias="subnetIPv6CIDR")
+    ipv6_prefixes: list[Cidr] = Field([], alias="ipv6Prefixes")
+    """/80 prefixes; pods may have every address in them. They stay as long as the ENI does."""
+    excluded: str | None = None
+    """Why no pod gets a new address of this ENI; absent when pods may."""
 
 
 class SupplyInstance(Contract):
@@ -142,6 +163,32 @@ class SupplyLimits(Contract):
     addresses_per_eni: int = Field(alias="addressesPerENI")
     """IPv4 slots of an ENI, its primary included; a slot holds an address or a prefix."""
     maximum_pods: int
+    """Pods this instance can address under the policy in force, two on the host's network included."""
+    cards: list[int] = []
+    """ENIs each network card takes, card 0 first."""
+
+
+class SupplySubnet(Contract):
+    """A subnet new ENIs may come from."""
+
+    id: str
+    zone: str
+    cidr: Cidr
+    free: int
+    """Free addresses when last asked."""
+    exhausted_until: datetime | None = None
+    """It refused an address and is left alone until then."""
+    fragmented_until: datetime | None = None
+    """It refused a /28 and is asked for none until then."""
+
+
+class Snat(Contract):
+    """Whose address the world sees; where present it overrides the agent's environment."""
+
+    external: bool | None = None
+    """True: pods keep their address, something else translates (AWS_VPC_K8S_CNI_EXTERNALSNAT)."""
+    exclude_cidrs: list[Cidr] | None = Field(None, alias="excludeCIDRs")
+    """Destinations that see the pod's own address (AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS)."""
 
 
 class PolicyValue(Contract):
@@ -176,6 +223,28 @@ class Supply(Contract):
     generation: int = 0
     """Counts the ENIs that left: part of the next ENI's client token, so that a token never names a deleted ENI."""
     enis: list[SupplyEni] = []
+    families: list[Family] = [Family.IPV4]
+    vpc_ipv6_cidrs: list[Cidr] = Field([], alias="vpcIPv6CIDRs")
+    subnets: list[SupplySubnet] = []
+    """Where new ENIs may come from, the one asked first at the front."""
+    snat: Snat | None = None
+
+
+class Leaving(Contract):
+    """A handshake the agent has seen and that pods still hold up: nobody new gets an address of this CIDR."""
+
+    cidr: Cidr
+    token: str
+    held: int
+    """Addresses of it that are assigned or cooling; never zero, or it would be in ``released``."""
+
+
+class CardUsage(Contract):
+    """Usage of one network card beside card 0."""
+
+    network_card: int
+    assigned: int = 0
+    cooling: int = 0
 
 
 class Usage(Contract):
@@ -191,8 +260,13 @@ class Usage(Contract):
     """CIDRs (/32 or prefix) with no assigned and no cooling address, the least useful first; what may be released."""
     released: list[Releasing] = []
     """The agent's half of the handshake: what it no longer hands out and no pod holds."""
+    leaving: list[Leaving] = []
+    """Handshakes that are held up by pods."""
+    cards: list[CardUsage] = []
+    """Network cards above 0 that have ENIs; included in the counts above."""
     boot_id: str = Field("", alias="bootID")
     reported_at: datetime | None = None
+    """When the agent last spoke; renewed every few minutes though nothing changes."""
 
 
 class ConditionStatus(StrEnum):

@@ -74,8 +74,25 @@ POOL_COLUMNS = [
     ("Wanted", "integer", ".status.supply.wanted", 1),
 ]
 ENICONFIG_COLUMNS = [
-    ("Subnet", "string", ".spec.subnet", 0),
+    ("Nodes", "integer", ".status.nodes", 0),
+    ("Subnets", "integer", ".status.subnetCount", 0),
+    ("Free", "integer", ".status.free", 0),
+    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Subnet", "string", ".spec.subnet", 1),
+]
+ENICONFIG_RULES = [
+    {
+        "rule": "!has(self.subnet) || !has(self.subnets)",
+        "message": "subnet and subnets exclude each other: put the one id into subnets.ids",
+        "fieldPath": ".subnet",
+    },
+    {
+        "rule": "!has(self.subnets) || !has(self.subnets.ids) || !has(self.subnets.tags)",
+        "message": "subnets.ids and subnets.tags exclude each other",
+        "fieldPath": ".subnets",
+    },
 ]
 
 
@@ -228,6 +245,8 @@ def eniconfig() -> Schema:
     spec, status = structural(ENIConfigSpec), structural(ENIConfigStatus)
     spec["properties"]["policy"]["x-kubernetes-validations"] = POLICY_RULES
     spec["x-kubernetes-preserve-unknown-fields"] = True
+    spec["x-kubernetes-validations"] = ENICONFIG_RULES
+    status["properties"]["subnets"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}
     body = _body("Where a group of nodes takes its ENIs from.", spec, status)
     return _definition(ENICONFIG, body)
 

@@ -232,7 +232,8 @@ class Reconciler:
         extra = choice.config.spec.tags if choice and choice.config else {}
         return World(
             instance=instance,
-            subnet=inventory.subnets.get(instance.subnet_id),
+            subnets=inventory.subnets.known(),
+            candidates=(instance.subnet_id,),
             enis=inventory.attachments.enis,
             usage=world.usage(pool.status.usage),
             releasing=self._publisher.handshakes.releasing,

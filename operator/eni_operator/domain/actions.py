@@ -21,6 +21,8 @@ class CreateEni:
     client_token: str
     """Deterministic: the same intent after a crash gives the same ENI."""
     tags: Mapping[str, str]
+    network_card: int = 0
+    ipv6_prefixes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class AttachEni:
 
     eni_id: EniId
     device_index: int
+    network_card: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,29 @@ class AssignPrefixes:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignIpv6Prefix:
+    """Assign one /80."""
+
+    eni_id: EniId
+
+
+@dataclass(frozen=True, slots=True)
+class SetSecurityGroups:
+    """Put these groups on an ENI in place of those it has."""
+
+    eni_id: EniId
+    security_groups: tuple[SecurityGroupId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetTags:
+    """Add or change these tags of an ENI in one call; others stay."""
+
+    eni_id: EniId
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Unassign:
     """Give addresses and prefixes back that the agent has let go: one call."""
 
@@ -73,4 +99,15 @@ class RemoveEni:
     attachment_id: AttachmentId | None
 
 
-Action = CreateEni | AttachEni | EnsureDeleteOnTermination | AssignAddresses | AssignPrefixes | Unassign | RemoveEni
+Action = (
+    CreateEni
+    | AttachEni
+    | EnsureDeleteOnTermination
+    | AssignAddresses
+    | AssignPrefixes
+    | AssignIpv6Prefix
+    | SetSecurityGroups
+    | SetTags
+    | Unassign
+    | RemoveEni
+)

@@ -19,6 +19,18 @@ ADDRESSES_PER_PREFIX = 16
 """A /28 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-prefix-eni.html)."""
 
 
+class InterfaceType(StrEnum):
+    """EC2's interface types that mean something to a pool; every other one is somebody else's."""
+
+    INTERFACE = "interface"
+    EFA = "efa"
+    """Carries IP traffic beside its own: pods may use it, but it is never taken off."""
+    EFA_ONLY = "efa-only"
+    """Has no addresses."""
+    TRUNK = "trunk"
+    """Carries branch interfaces."""
+
+
 class AttachmentState(StrEnum):
     """EC2's own words, plus the absence of an attachment."""
 
@@ -57,11 +69,20 @@ class Eni:
     attachment: Attachment | None = None
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    ipv6_prefixes: tuple[str, ...] = ()
+    """/80s as CIDR."""
+    interface_type: str = InterfaceType.INTERFACE
+    """EC2's own word; see ``InterfaceType``."""
 
     @property
     def is_primary(self) -> bool:
         """Tells whether this is the instance's device 0 on card 0."""
         return self.attachment is not None and (self.attachment.device_index, self.attachment.network_card) == (0, 0)
+
+    @property
+    def network_card(self) -> int:
+        """Returns the card it is on; 0 while it is on none."""
+        return self.attachment.network_card if self.attachment is not None else 0
 
     @property
     def is_attached(self) -> bool:

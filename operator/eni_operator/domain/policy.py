@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from eni_crds.nodeippool import Mode
+from eni_crds.nodeippool import Family, Mode
 
 
 class Origin(StrEnum):
@@ -37,6 +37,10 @@ class EnvironmentPolicy:
     """MAX_ENI; below one means not set."""
     cooldown_seconds: int | None = None
     """IP_COOLDOWN_PERIOD."""
+    families: tuple[Family, ...] | None = None
+    """ENABLE_IPv4 and ENABLE_IPv6; ``None`` where neither is set."""
+    provisioning: bool = True
+    """False: DISABLE_NETWORK_RESOURCE_PROVISIONING or ENABLE_IMDS_ONLY_MODE, so nothing is changed in EC2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +63,15 @@ class Policy:
     paused: bool
     origins: Mapping[str, Origin]
     """By field name of ``spec.policy`` in snake case."""
+    release_batch: int | None = None
+    """Most CIDRs given back in one turn; None: the whole surplus."""
+    drain_on_change: bool = False
+    """True: ENIs made from a former ENIConfig are drained."""
+    families: tuple[Family, ...] = (Family.IPV4,)
+    provisioning: bool = True
+    """False: nothing is changed in EC2, for the environment says so."""
+
+    @property
+    def is_halted(self) -> bool:
+        """Tells whether nothing may be changed in EC2."""
+        return self.paused or not self.provisioning

@@ -21,10 +21,10 @@ from botocore.exceptions import (
 )
 
 from eni_crds.names import TAG_INSTANCE
-from eni_operator.domain.eni import AttachmentId, Eni, EniId, InstanceId, SubnetId
-from eni_operator.domain.instance import InstanceLimits, Subnet
+from eni_operator.domain.eni import AttachmentId, Eni, EniId, InstanceId, SecurityGroupId, SubnetId
+from eni_operator.domain.instance import InstanceLimits, Reservation, Subnet
 from eni_operator.ec2 import replies
-from eni_operator.ec2.api import Assigned, EniRequest, InstanceFacts
+from eni_operator.ec2.api import Assigned, EniRequest, InstanceFacts, VpcBlocks
 from eni_operator.ec2.errors import CredentialsMissingError, Ec2Error, Ec2UnavailableError, ThrottledError, classify
 from eni_operator.ec2.throttle import Throttle
 
@@ -90,13 +90,11 @@ class Ec2Client:
         items = await self._pages("DescribeNetworkInterfaces", "NetworkInterfaces", Filters=wanted)
         return [replies.eni(item) for item in items]
 
-    async def describe_instance(self, instance_id: InstanceId) -> InstanceFacts:
-        """Returns the instance's facts; NotFoundError when EC2 does not know it."""
-        reply = await self._call("DescribeInstances", InstanceIds=[instance_id])
-        found = [item for reservation in reply.get("Reservations", []) for item in reservation.get("Instances", [])]
-        if not found:
-            raise classify("DescribeInstances", "InvalidInstanceID.NotFound", f"no instance {instance_id}")
-        return replies.instance(found[0])
+    async def describe_instances(self, instance_ids: Sequence[InstanceId]) -> list[InstanceFacts]:
+        """Returns the facts of those of the instances that EC2 knows; at most ``MANY``."""
+        filters = [{"Name": "instance-id", "Values": list(instance_ids)}]
+        found = await self._pages("DescribeInstances", "Reservations", Filters=filters)
+        return [replies.instance(item) for reservation in found for item in reservation.get("Instances", [])]
 
     async def describe_limits(self, instance_type: str) -> InstanceLimits:
         """Returns what the type can hold; UnknownInstanceTypeError when EC2 does not know it."""
@@ -107,22 +105,55 @@ class Ec2Client:
         return replies.limits(found[0])
 
     async def describe_subnets(self, subnet_ids: Sequence[SubnetId]) -> list[Subnet]:
-        """Returns those subnets; NotFoundError when one is missing."""
-        reply = await self._call("DescribeSubnets", SubnetIds=list(subnet_ids))
-        return [replies.subnet(item) for item in reply.get("Subnets", [])]
+        """Returns those of the subnets that exist."""
+        return await self._subnets({"subnet-id": subnet_ids})
 
-    async def describe_vpc_cidrs(self, vpc_id: str) -> list[str]:
-        """Returns the VPC's IPv4 blocks."""
+    async def find_subnets(self, vpc_id: str, *, zone: str = "", tags: Mapping[str, str] | None = None) -> list[Subnet]:
+        """Returns the VPC's subnets in a zone (any: empty) with all these tags; an empty value matches any."""
+        filters: dict[str, Sequence[str]] = {"vpc-id": [vpc_id]}
+        if zone:
+            filters["availability-zone"] = [zone]
+        for key, value in (tags or {}).items():
+            filters |= {f"tag:{key}": [value]} if value else {"tag-key": [*filters.get("tag-key", []), key]}
+        return await self._subnets(filters)
+
+    async def _subnets(self, filters: Mapping[str, Sequence[str]]) -> list[Subnet]:
+        wanted = [{"Name": name, "Values": list(values)} for name, values in filters.items()]
+        return [replies.subnet(item) for item in await self._pages("DescribeSubnets", "Subnets", Filters=wanted)]
+
+    async def describe_reservations(self, subnet_id: SubnetId) -> tuple[Reservation, ...]:
+        """Returns the IPv4 reservations of a subnet."""
+        raise NotImplementedError
+
+    async def describe_vpc(self, vpc_id: str) -> VpcBlocks:
+        """Returns the VPC's blocks."""
         reply = await self._call("DescribeVpcs", VpcIds=[vpc_id])
-        return [cidr for item in reply.get("Vpcs", []) for cidr in replies.vpc_cidrs(item)]
+        return VpcBlocks(tuple(cidr for item in reply.get("Vpcs", []) for cidr in replies.vpc_cidrs(item)))
 
-    async def describe_attached(self, instance_id: InstanceId) -> list[Eni]:
-        """Returns every ENI attached, attaching or detaching, ours or not."""
-        return await self._enis({"attachment.instance-id": [instance_id]})
+    async def describe_attached(self, instance_ids: Sequence[InstanceId]) -> list[Eni]:
+        """Returns every ENI attached to, attaching to or detaching from one of the instances, ours or not."""
+        return await self._enis({"attachment.instance-id": instance_ids})
 
-    async def describe_available(self, instance_id: InstanceId) -> list[Eni]:
-        """Returns unattached ENIs that carry our instance tag with this instance's id."""
-        return await self._enis({f"tag:{TAG_INSTANCE}": [instance_id], "status": ["available", "pending"]})
+    async def describe_available(self, instance_ids: Sequence[InstanceId]) -> list[Eni]:
+        """Returns unattached ENIs that carry our instance tag with one of these ids."""
+        return await self._enis({f"tag:{TAG_INSTANCE}": instance_ids, "status": ["available", "pending"]})
+
+    async def available_pages(self, vpc_id: str, cluster_name: str) -> AsyncIterator[list[Eni]]:
+        """Yields page by page the VPC's unattached ENIs that carry our instance tag, whoever's id it names."""
+        raise NotImplementedError
+        yield []
+
+    async def assign_ipv6_prefix(self, eni_id: EniId) -> Assigned:
+        """Assigns one /80; not idempotent."""
+        raise NotImplementedError
+
+    async def set_security_groups(self, eni_id: EniId, security_groups: Sequence[SecurityGroupId]) -> None:
+        """Replaces an ENI's groups; UnknownSecurityGroupError when there is none of that id in the VPC."""
+        raise NotImplementedError
+
+    async def set_tags(self, eni_id: EniId, tags: Mapping[str, str]) -> None:
+        """Adds or changes tags of an ENI."""
+        raise NotImplementedError
 
     async def create_eni(self, request: EniRequest) -> Eni:
         """Creates an ENI with its addresses or prefixes and tags; the same token gives the same ENI again."""
@@ -139,14 +170,16 @@ class Ec2Client:
         )
         return replies.eni(reply["NetworkInterface"])
 
-    async def attach_eni(self, eni_id: EniId, instance_id: InstanceId, device_index: int) -> AttachmentId:
-        """Attaches on card 0, which is named because EC2 misjudges the slot on types with several cards otherwise."""
+    async def attach_eni(
+        self, eni_id: EniId, instance_id: InstanceId, device_index: int, network_card: int = 0
+    ) -> AttachmentId:
+        """Names the card always, because EC2 misjudges the slot on types with several cards otherwise."""
         reply = await self._call(
             "AttachNetworkInterface",
             NetworkInterfaceId=eni_id,
             InstanceId=instance_id,
             DeviceIndex=device_index,
-            NetworkCardIndex=0,
+            NetworkCardIndex=network_card,
         )
         return AttachmentId(reply["AttachmentId"])
 

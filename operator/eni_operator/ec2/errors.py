@@ -66,6 +66,14 @@ class UnknownInstanceError(NotFoundError):
     """EC2 does not know the instance, or not in this Region or account."""
 
 
+class UnknownSecurityGroupError(NotFoundError):
+    """The VPC has no such security group."""
+
+
+class UnknownSubnetError(NotFoundError):
+    """There is no such subnet."""
+
+
 class UnknownInstanceTypeError(Ec2Error):
     """EC2 does not know the instance type: its limits cannot be had."""
 
@@ -115,6 +123,10 @@ _BY_CODE: Final[dict[str, type[Ec2Error]]] = {
     "NetworkInterfaceLimitExceeded": QuotaReachedError,
     "ResourceLimitExceeded": QuotaReachedError,
     "InvalidInstanceID.NotFound": UnknownInstanceError,
+    "InvalidGroup.NotFound": UnknownSecurityGroupError,
+    "InvalidSecurityGroupID.NotFound": UnknownSecurityGroupError,
+    "InvalidGroupId.Malformed": UnknownSecurityGroupError,
+    "InvalidSubnetID.NotFound": UnknownSubnetError,
     "InvalidInstanceID.Malformed": UnknownInstanceError,
     "InvalidInstanceType": UnknownInstanceTypeError,
     "UnauthorizedOperation": DeniedError,

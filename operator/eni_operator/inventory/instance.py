@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from eni_operator.domain.eni import Eni, EniId, InstanceId, SubnetId
 from eni_operator.domain.instance import Instance, InstanceLimits
-from eni_operator.ec2.errors import Ec2Error
+from eni_operator.ec2.errors import Ec2Error, UnknownInstanceError
 from eni_operator.inventory.attachments import Attachments
 from eni_operator.inventory.region import Region
 
@@ -106,7 +106,12 @@ class InstanceInventory:
             self._doubt_at = None
 
     async def _look_at_everything(self) -> None:
-        facts = await self._ec2.describe_instance(self.id)
+        known = await self._ec2.describe_instances([self.id])
+        if not known:
+            raise UnknownInstanceError(
+                "DescribeInstances", "InvalidInstanceID.NotFound", f"there is no instance {self.id}"
+            )
+        facts = known[0]
         self._limits, _, _ = await asyncio.gather(
             self._region.types.limits(facts.type),
             self._region.vpcs.look_up(facts.vpc_id),
@@ -116,7 +121,7 @@ class InstanceInventory:
 
     async def _look_at_enis(self, *own_subnet: SubnetId) -> None:
         attached, available = await asyncio.gather(
-            self._ec2.describe_attached(self.id), self._ec2.describe_available(self.id)
+            self._ec2.describe_attached([self.id]), self._ec2.describe_available([self.id])
         )
         seen: dict[EniId, Eni] = {eni.id: eni for eni in (*available, *attached)}
         used = {*own_subnet, *(eni.subnet_id for eni in seen.values())}

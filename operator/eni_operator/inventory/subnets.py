@@ -31,6 +31,10 @@ class Subnets:
         """Returns the block of every subnet known."""
         return {subnet.id: subnet.cidr for subnet in self._subnets.values()}
 
+    def known(self) -> dict[SubnetId, Subnet]:
+        """Returns every subnet looked up so far."""
+        return dict(self._subnets)
+
     async def look_up(self, subnet_ids: Iterable[SubnetId], *, again: bool = False) -> None:
         """Asks EC2 for the subnets not known yet, or for all of them again."""
         wanted = sorted(i for i in set(subnet_ids) if again or i not in self._subnets)

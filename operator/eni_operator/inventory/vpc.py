@@ -16,4 +16,4 @@ class Vpcs:
 
     async def look_up(self, vpc_id: str) -> None:
         """Asks EC2 for the blocks again."""
-        self._cidrs[vpc_id] = tuple(await self._ec2.describe_vpc_cidrs(vpc_id))
+        self._cidrs[vpc_id] = (await self._ec2.describe_vpc(vpc_id)).ipv4

@@ -55,7 +55,7 @@ def test_a_paused_pool_says_so_and_is_ready_while_it_serves() -> None:
 
 def test_an_exhausted_subnet_is_named_with_its_free_addresses_and_the_next_try() -> None:
     full = replace(SUBNET, free_addresses=3, exhausted_until=NOON + 60)
-    found = verdicts(replace(served(assigned=14), subnet=full))
+    found = verdicts(replace(served(assigned=14), subnets={full.id: full}))
     verdict = found[ConditionType.SUBNET_EXHAUSTED]
     assert (verdict.status, verdict.reason) == (True, Reason.SUBNET_FULL)
     for part in ("subnet-1", "10.0.0.0/16", "3 free", "2027-01-15T12:01:00Z"):
@@ -65,14 +65,14 @@ def test_an_exhausted_subnet_is_named_with_its_free_addresses_and_the_next_try()
 
 
 def test_an_exhausted_subnet_does_not_trouble_a_pool_that_has_enough() -> None:
-    found = verdicts(replace(served(), subnet=replace(SUBNET, exhausted_until=NOON + 60)))
+    found = verdicts(replace(served(), subnets={SUBNET.id: replace(SUBNET, exhausted_until=NOON + 60)}))
     assert found[ConditionType.SUBNET_EXHAUSTED].status
     assert found[ConditionType.READY].status
     assert found[ConditionType.SUFFICIENT].status
 
 
 def test_a_fragmented_subnet_blocks_prefixes_and_names_the_way_out() -> None:
-    found = verdicts(replace(served(), subnet=replace(SUBNET, fragmented_until=NOON + 60)), mode="prefix")
+    found = verdicts(replace(served(), subnets={SUBNET.id: replace(SUBNET, fragmented_until=NOON + 60)}), mode="prefix")
     verdict = found[ConditionType.PREFIX_FRAGMENTED]
     assert (verdict.status, verdict.reason) == (True, Reason.NO_FREE_PREFIX)
     assert "subnet-1" in verdict.message
@@ -81,7 +81,7 @@ def test_a_fragmented_subnet_blocks_prefixes_and_names_the_way_out() -> None:
 
 
 def test_a_fragmented_subnet_does_not_block_single_addresses() -> None:
-    found = verdicts(replace(served(assigned=13), subnet=replace(SUBNET, fragmented_until=NOON + 60)))
+    found = verdicts(replace(served(assigned=13), subnets={SUBNET.id: replace(SUBNET, fragmented_until=NOON + 60)}))
     assert found[ConditionType.SUFFICIENT].reason is Reason.GROWING
 
 

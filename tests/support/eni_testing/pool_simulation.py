@@ -304,7 +304,8 @@ class FakePool:
         """Returns the world as the shell would observe it."""
         return World(
             instance=self.instance,
-            subnet=self.subnet,
+            subnets={self.subnet.id: self.subnet},
+            candidates=(self.subnet.id,),
             enis=tuple(self.ec2.enis.values()),
             usage=usage,
             releasing=self.releasing,

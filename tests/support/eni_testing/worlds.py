@@ -19,9 +19,11 @@ def policy_of(*, paused: bool = False, **fields: Any) -> Policy:
 def world_of(type_: str, *enis: Eni, usage: Usage | None = None, **fields: Any) -> World:
     """Returns a world with these ENIs, or a bare primary; an agent has reported unless ``usage`` says otherwise."""
     instance = instance_of(type_)
+    subnet = fields.pop("subnet", SUBNET)
     return World(
         instance=instance,
-        subnet=fields.pop("subnet", SUBNET),
+        subnets={subnet.id: subnet},
+        candidates=(subnet.id,),
         enis=enis or (attached(instance, 0),),
         usage=Usage(reported=True) if usage is None else usage,
         security_groups=(GROUP,),
