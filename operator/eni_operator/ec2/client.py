@@ -20,11 +20,11 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from eni_crds.names import TAG_INSTANCE
+from eni_crds.names import TAG_CLUSTER, TAG_INSTANCE
 from eni_operator.domain.eni import AttachmentId, Eni, EniId, InstanceId, SecurityGroupId, SubnetId
 from eni_operator.domain.instance import InstanceLimits, Reservation, Subnet
 from eni_operator.ec2 import replies
-from eni_operator.ec2.api import Assigned, EniRequest, InstanceFacts, VpcBlocks
+from eni_operator.ec2.api import MANY, Assigned, EniRequest, InstanceFacts, VpcBlocks
 from eni_operator.ec2.errors import CredentialsMissingError, Ec2Error, Ec2UnavailableError, ThrottledError, classify
 from eni_operator.ec2.throttle import Throttle
 
@@ -38,6 +38,10 @@ _CREDENTIAL_ERRORS: Final = (
     NoAuthTokenError,
 )
 
+_UNATTACHED: Final = ("available", "pending")
+
+Filters = Mapping[str, Sequence[str]]
+"""EC2's: every name must fit, one value of each name does."""
 Observer = Callable[[str, str, float], None]
 """Told of every call: its API, ``ok`` or the name of the error's class, and the seconds it took."""
 
@@ -74,27 +78,31 @@ class Ec2Client:
             self._observe(operation, outcome, time.monotonic() - began)
         return reply
 
-    async def _pages(self, operation: str, key: str, **parameters: Any) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
+    async def _pages(self, operation: str, key: str, **parameters: Any) -> AsyncIterator[list[dict[str, Any]]]:
         token: str | None = None
         while True:
             more = {"NextToken": token} if token else {}
             reply = await self._call(operation, MaxResults=PAGE_SIZE, **parameters, **more)
-            items += reply.get(key, [])
+            yield reply.get(key, [])
             token = reply.get("NextToken")
             if not token:
-                return items
+                return
 
-    async def _enis(self, filters: Mapping[str, Sequence[str]]) -> list[Eni]:
-        wanted = [{"Name": name, "Values": list(values)} for name, values in filters.items()]
-        items = await self._pages("DescribeNetworkInterfaces", "NetworkInterfaces", Filters=wanted)
-        return [replies.eni(item) for item in items]
+    async def _all(self, operation: str, key: str, **parameters: Any) -> list[dict[str, Any]]:
+        return [item async for page in self._pages(operation, key, **parameters) for item in page]
+
+    async def _eni_pages(self, filters: Filters) -> AsyncIterator[list[Eni]]:
+        async for page in self._pages("DescribeNetworkInterfaces", "NetworkInterfaces", Filters=_wire(filters)):
+            yield [replies.eni(item) for item in page]
+
+    async def _enis(self, filters: Filters) -> list[Eni]:
+        return [eni async for page in self._eni_pages(filters) for eni in page]
 
     async def describe_instances(self, instance_ids: Sequence[InstanceId]) -> list[InstanceFacts]:
-        """Returns the facts of those of the instances that EC2 knows; at most ``MANY``."""
-        filters = [{"Name": "instance-id", "Values": list(instance_ids)}]
-        found = await self._pages("DescribeInstances", "Reservations", Filters=filters)
-        return [replies.instance(item) for reservation in found for item in reservation.get("Instances", [])]
+        """Returns the facts of those of the instances that EC2 knows; at most ``MANY``. Terminated ones have none."""
+        found = await self._all("DescribeInstances", "Reservations", Filters=_wire({"instance-id": instance_ids}))
+        items = (item for reservation in found for item in reservation.get("Instances", []))
+        return [replies.instance(item) for item in items if "VpcId" in item]
 
     async def describe_limits(self, instance_type: str) -> InstanceLimits:
         """Returns what the type can hold; UnknownInstanceTypeError when EC2 does not know it."""
@@ -110,25 +118,27 @@ class Ec2Client:
 
     async def find_subnets(self, vpc_id: str, *, zone: str = "", tags: Mapping[str, str] | None = None) -> list[Subnet]:
         """Returns the VPC's subnets in a zone (any: empty) with all these tags; an empty value matches any."""
-        filters: dict[str, Sequence[str]] = {"vpc-id": [vpc_id]}
+        asked = tags or {}
+        keys = [key for key, value in asked.items() if not value]
+        filters = {f"tag:{key}": [value] for key, value in asked.items() if value} | {"vpc-id": [vpc_id]}
         if zone:
             filters["availability-zone"] = [zone]
-        for key, value in (tags or {}).items():
-            filters |= {f"tag:{key}": [value]} if value else {"tag-key": [*filters.get("tag-key", []), key]}
-        return await self._subnets(filters)
+        if keys:
+            filters["tag-key"] = keys[:1]  # with several keys EC2 returns what has any of them
+        return [subnet for subnet in await self._subnets(filters) if subnet.tags.keys() >= set(keys)]
 
-    async def _subnets(self, filters: Mapping[str, Sequence[str]]) -> list[Subnet]:
-        wanted = [{"Name": name, "Values": list(values)} for name, values in filters.items()]
-        return [replies.subnet(item) for item in await self._pages("DescribeSubnets", "Subnets", Filters=wanted)]
+    async def _subnets(self, filters: Filters) -> list[Subnet]:
+        return [replies.subnet(item) for item in await self._all("DescribeSubnets", "Subnets", Filters=_wire(filters))]
 
     async def describe_reservations(self, subnet_id: SubnetId) -> tuple[Reservation, ...]:
         """Returns the IPv4 reservations of a subnet."""
-        raise NotImplementedError
+        found = await self._all("GetSubnetCidrReservations", "SubnetIpv4CidrReservations", SubnetId=subnet_id)
+        return tuple(replies.reservation(item) for item in found)
 
     async def describe_vpc(self, vpc_id: str) -> VpcBlocks:
         """Returns the VPC's blocks."""
-        reply = await self._call("DescribeVpcs", VpcIds=[vpc_id])
-        return VpcBlocks(tuple(cidr for item in reply.get("Vpcs", []) for cidr in replies.vpc_cidrs(item)))
+        [vpc] = (await self._call("DescribeVpcs", VpcIds=[vpc_id]))["Vpcs"]
+        return replies.vpc_blocks(vpc)
 
     async def describe_attached(self, instance_ids: Sequence[InstanceId]) -> list[Eni]:
         """Returns every ENI attached to, attaching to or detaching from one of the instances, ours or not."""
@@ -136,36 +146,30 @@ class Ec2Client:
 
     async def describe_available(self, instance_ids: Sequence[InstanceId]) -> list[Eni]:
         """Returns unattached ENIs that carry our instance tag with one of these ids."""
-        return await self._enis({f"tag:{TAG_INSTANCE}": instance_ids, "status": ["available", "pending"]})
+        room = MANY - len(_UNATTACHED)
+        parts = [instance_ids[start : start + room] for start in range(0, len(instance_ids), room)]
+        found = [await self._enis({f"tag:{TAG_INSTANCE}": part, "status": _UNATTACHED}) for part in parts]
+        return [eni for enis in found for eni in enis]
 
     async def available_pages(self, vpc_id: str, cluster_name: str) -> AsyncIterator[list[Eni]]:
         """Yields page by page the VPC's unattached ENIs that carry our instance tag, whoever's id it names."""
-        raise NotImplementedError
-        yield []
-
-    async def assign_ipv6_prefix(self, eni_id: EniId) -> Assigned:
-        """Assigns one /80; not idempotent."""
-        raise NotImplementedError
-
-    async def set_security_groups(self, eni_id: EniId, security_groups: Sequence[SecurityGroupId]) -> None:
-        """Replaces an ENI's groups; UnknownSecurityGroupError when there is none of that id in the VPC."""
-        raise NotImplementedError
-
-    async def set_tags(self, eni_id: EniId, tags: Mapping[str, str]) -> None:
-        """Adds or changes tags of an ENI."""
-        raise NotImplementedError
+        filters = {"vpc-id": [vpc_id], "status": ["available"], "tag-key": [TAG_INSTANCE]}
+        if cluster_name:
+            filters[f"tag:{TAG_CLUSTER}"] = [cluster_name]
+        async for page in self._eni_pages(filters):
+            yield page
 
     async def create_eni(self, request: EniRequest) -> Eni:
         """Creates an ENI with its addresses or prefixes and tags; the same token gives the same ENI again."""
         amounts = {"SecondaryPrivateIpAddressCount": request.addresses, "Ipv4PrefixCount": request.prefixes}
-        tags = [{"Key": key, "Value": value} for key, value in request.tags.items()]
+        amounts["Ipv6PrefixCount"] = request.ipv6_prefixes
         reply = await self._call(
             "CreateNetworkInterface",
             SubnetId=request.subnet_id,
             Groups=list(request.security_groups),
             Description=request.description,
             ClientToken=request.client_token,
-            TagSpecifications=[{"ResourceType": "network-interface", "Tags": tags}],
+            TagSpecifications=[{"ResourceType": "network-interface", "Tags": _tag_list(request.tags)}],
             **{name: count for name, count in amounts.items() if count},
         )
         return replies.eni(reply["NetworkInterface"])
@@ -201,11 +205,31 @@ class Ec2Client:
         amount = {"SecondaryPrivateIpAddressCount": addresses} if addresses else {"Ipv4PrefixCount": prefixes}
         return replies.assigned(await self._call("AssignPrivateIpAddresses", NetworkInterfaceId=eni_id, **amount))
 
+    async def assign_ipv6_prefix(self, eni_id: EniId) -> Assigned:
+        """Assigns one /80; not idempotent."""
+        return replies.assigned(await self._call("AssignIpv6Addresses", NetworkInterfaceId=eni_id, Ipv6PrefixCount=1))
+
+    async def set_security_groups(self, eni_id: EniId, security_groups: Sequence[SecurityGroupId]) -> None:
+        """Replaces an ENI's groups; UnknownSecurityGroupError when there is none of that id in the VPC."""
+        await self._call("ModifyNetworkInterfaceAttribute", NetworkInterfaceId=eni_id, Groups=list(security_groups))
+
+    async def set_tags(self, eni_id: EniId, tags: Mapping[str, str]) -> None:
+        """Adds or changes tags of an ENI."""
+        await self._call("CreateTags", Resources=[eni_id], Tags=_tag_list(tags))
+
     async def unassign(self, eni_id: EniId, *, addresses: Sequence[str] = (), prefixes: Sequence[str] = ()) -> None:
         """Gives addresses and prefixes back; NotAssignedError when one is not there."""
         amounts = {"PrivateIpAddresses": list(addresses), "Ipv4Prefixes": list(prefixes)}
         given = {name: values for name, values in amounts.items() if values}
         await self._call("UnassignPrivateIpAddresses", NetworkInterfaceId=eni_id, **given)
+
+
+def _wire(filters: Filters) -> list[dict[str, Any]]:
+    return [{"Name": name, "Values": list(values)} for name, values in filters.items()]
+
+
+def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def _translate(operation: str, error: Exception) -> Ec2Error:

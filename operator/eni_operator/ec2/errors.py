@@ -88,8 +88,16 @@ class DeniedError(Ec2Error):
         return named.group(1) if named else f"ec2:{self.operation}"
 
 
+class WrongZoneError(Ec2Error):
+    """The ENI and the instance are in different zones: a person must name subnets of the instance's zone."""
+
+
 class CredentialsMissingError(Ec2Error):
     """There is no usable AWS credential: a person must mend the role."""
+
+
+class CredentialsExpiredError(CredentialsMissingError):
+    """EC2 finds the credential too old, or the time it was signed at: nobody renews it, or a clock is off."""
 
 
 class Ec2UnavailableError(Ec2Error):
@@ -126,16 +134,18 @@ _BY_CODE: Final[dict[str, type[Ec2Error]]] = {
     "InvalidGroup.NotFound": UnknownSecurityGroupError,
     "InvalidSecurityGroupID.NotFound": UnknownSecurityGroupError,
     "InvalidGroupId.Malformed": UnknownSecurityGroupError,
+    "InvalidSecurityGroupID.Malformed": UnknownSecurityGroupError,
     "InvalidSubnetID.NotFound": UnknownSubnetError,
+    "InvalidSubnetId.Malformed": UnknownSubnetError,
     "InvalidInstanceID.Malformed": UnknownInstanceError,
     "InvalidInstanceType": UnknownInstanceTypeError,
     "UnauthorizedOperation": DeniedError,
     "AccessDenied": DeniedError,
     "AccessDeniedException": DeniedError,
     "AuthFailure": CredentialsMissingError,
-    "ExpiredToken": CredentialsMissingError,
-    "ExpiredTokenException": CredentialsMissingError,
-    "RequestExpired": CredentialsMissingError,
+    "ExpiredToken": CredentialsExpiredError,
+    "ExpiredTokenException": CredentialsExpiredError,
+    "RequestExpired": CredentialsExpiredError,
     "InvalidClientTokenId": CredentialsMissingError,
     "InvalidIdentityToken": CredentialsMissingError,
     "SignatureDoesNotMatch": CredentialsMissingError,
@@ -148,25 +158,37 @@ _BY_CODE: Final[dict[str, type[Ec2Error]]] = {
     "ServiceUnavailable": Ec2UnavailableError,
 }
 
-_BY_TEXT: Final[tuple[tuple[str, type[Ec2Error]], ...]] = (
-    ("sufficient free ipv4 addresses or prefixes", NoFreePrefixError),
-    ("currently in use", BusyError),
-    ("are not assigned to interface", NotAssignedError),
-    ("already has an interface attached at device index", DeviceIndexTakenError),
+_BY_TEXT: Final[tuple[tuple[str, str, type[Ec2Error]], ...]] = (
+    ("InvalidParameterValue", "sufficient free ipv4 addresses or prefixes", NoFreePrefixError),
+    ("InvalidParameterValue", "currently in use", BusyError),
+    ("InvalidParameterValue", "are not assigned to interface", NotAssignedError),
+    ("InvalidParameterValue", "already has an interface attached at device index", DeviceIndexTakenError),
+    ("InvalidParameterCombination", "not in the same availability zone", WrongZoneError),
+    ("InvalidParameter", "belong to different networks", UnknownSecurityGroupError),
 )
-"""What hides behind InvalidParameterValue, told apart by EC2's sentence only."""
+"""Codes that say little, told apart by EC2's sentence."""
+
+_OF_THE_ROLE: Final = (DeniedError, NotFoundError, CredentialsMissingError)
+"""What STS refuses a role with; a person mends it there, whatever the code."""
 
 
 def classify(operation: str, code: str, detail: str, http_status: int = 400) -> Ec2Error:
-    """Returns the error for an answer of EC2's; a 5xx without a known code leaves the effect unknown."""
-    if code == "InvalidParameterValue":
-        for text, kind in _BY_TEXT:
-            if text in detail.lower():
-                return kind(operation, code, detail)
+    """Returns the error for an answer of EC2's, or of STS's to the credential chain.
+
+    A 5xx without a known code leaves the effect unknown.
+    """
+    kind = _kind(code, detail.lower(), http_status)
+    if operation.startswith("AssumeRole") and issubclass(kind, _OF_THE_ROLE):
+        kind = CredentialsMissingError
+    return kind(operation, code, detail)
+
+
+def _kind(code: str, detail: str, http_status: int) -> type[Ec2Error]:
+    for known, text, kind in _BY_TEXT:
+        if code == known and text in detail:
+            return kind
     if code in _BY_CODE:
-        return _BY_CODE[code](operation, code, detail)
+        return _BY_CODE[code]
     if code.endswith(".NotFound"):
-        return NotFoundError(operation, code, detail)
-    if http_status >= 500:
-        return Ec2UnavailableError(operation, code, detail)
-    return Ec2Error(operation, code, detail)
+        return NotFoundError
+    return Ec2UnavailableError if http_status >= 500 else Ec2Error

@@ -14,9 +14,11 @@ from typing import Any, Final
 
 OPERATIONS: Final = {
     "ec2/2016-11-15": (
+        "AssignIpv6Addresses",
         "AssignPrivateIpAddresses",
         "AttachNetworkInterface",
         "CreateNetworkInterface",
+        "CreateTags",
         "DeleteNetworkInterface",
         "DescribeInstanceTypes",
         "DescribeInstances",
@@ -24,6 +26,7 @@ OPERATIONS: Final = {
         "DescribeSubnets",
         "DescribeVpcs",
         "DetachNetworkInterface",
+        "GetSubnetCidrReservations",
         "ModifyNetworkInterfaceAttribute",
         "UnassignPrivateIpAddresses",
     ),

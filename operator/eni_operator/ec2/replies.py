@@ -4,7 +4,7 @@ Decides nothing but which fields matter. ``Attachment`` may be absent from an EN
 promised order: both are allowed for here, once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from eni_operator.domain.eni import (
@@ -14,11 +14,12 @@ from eni_operator.domain.eni import (
     Eni,
     EniId,
     InstanceId,
+    InterfaceType,
     SecurityGroupId,
     SubnetId,
 )
-from eni_operator.domain.instance import InstanceLimits, Subnet
-from eni_operator.ec2.api import Assigned, InstanceFacts
+from eni_operator.domain.instance import InstanceLimits, Reservation, ReservationKind, Subnet
+from eni_operator.ec2.api import Assigned, InstanceFacts, VpcBlocks
 
 Reply = Mapping[str, Any]
 
@@ -35,8 +36,14 @@ def eni(item: Reply) -> Eni:
         prefixes=tuple(prefix["Ipv4Prefix"] for prefix in item.get("Ipv4Prefixes", [])),
         attachment=attachment(item.get("Attachment")),
         description=item.get("Description", ""),
-        tags={tag["Key"]: tag["Value"] for tag in item.get("TagSet", [])},
+        tags=_tags(item.get("TagSet", [])),
+        ipv6_prefixes=tuple(prefix["Ipv6Prefix"] for prefix in item.get("Ipv6Prefixes", [])),
+        interface_type=item.get("InterfaceType", InterfaceType.INTERFACE),
     )
+
+
+def _tags(items: Iterable[Reply]) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in items}
 
 
 def attachment(item: Reply | None) -> Attachment | None:
@@ -73,39 +80,61 @@ def _is_primary(item: Reply) -> bool:
 
 
 def limits(item: Reply) -> InstanceLimits:
-    """Reads an InstanceType; of its network cards only card 0 counts, for we attach nowhere else."""
+    """Reads an InstanceType."""
     network = item["NetworkInfo"]
-    card: Reply = next((c for c in network.get("NetworkCards", []) if c.get("NetworkCardIndex") == 0), {})
+    cards = _cards(network.get("NetworkCards", []))
     return InstanceLimits(
-        enis=card.get("MaximumNetworkInterfaces", network["MaximumNetworkInterfaces"]),
+        enis=cards[0] if cards else network["MaximumNetworkInterfaces"],
         addresses_per_eni=network["Ipv4AddressesPerInterface"],
         prefixes=item.get("Hypervisor") == "nitro" or bool(item.get("BareMetal")),
+        cards=cards,
     )
+
+
+def _cards(items: Iterable[Reply]) -> tuple[int, ...]:
+    """Returns the ENIs each card takes, by the card's index; zero for an index that EC2 leaves out."""
+    by_index = {card.get("NetworkCardIndex", 0): int(card.get("MaximumNetworkInterfaces", 0)) for card in items}
+    return tuple(by_index.get(index, 0) for index in range(max(by_index, default=-1) + 1))
 
 
 def subnet(item: Reply) -> Subnet:
-    """Reads a Subnet."""
+    """Reads a Subnet; of its IPv6 blocks the first associated one."""
     return Subnet(
         id=SubnetId(item["SubnetId"]),
         zone=item.get("AvailabilityZone", ""),
-        cidr=item["CidrBlock"],
-        free_addresses=item["AvailableIpAddressCount"],
+        cidr=item.get("CidrBlock", ""),
+        free_addresses=item.get("AvailableIpAddressCount", 0),
+        vpc_id=item.get("VpcId", ""),
+        ipv6_cidr=next(iter(_associated_ipv6(item)), ""),
+        tags=_tags(item.get("Tags", [])),
     )
 
 
-def vpc_cidrs(item: Reply) -> list[str]:
-    """Reads a VPC's associated IPv4 blocks, the first one first."""
-    blocks = [
-        block["CidrBlock"]
-        for block in item.get("CidrBlockAssociationSet", [])
-        if block.get("CidrBlockState", {}).get("State", "associated") == "associated"
-    ]
-    return blocks or [item["CidrBlock"]]
+def reservation(item: Reply) -> Reservation:
+    """Reads a SubnetCidrReservation."""
+    return Reservation(item["Cidr"], ReservationKind(item["ReservationType"]))
+
+
+def vpc_blocks(item: Reply) -> VpcBlocks:
+    """Reads a VPC's associated blocks, the first ones first."""
+    ipv4 = _associated(item.get("CidrBlockAssociationSet", []), "CidrBlock")
+    return VpcBlocks(ipv4 or (item["CidrBlock"],), _associated_ipv6(item))
+
+
+def _associated_ipv6(item: Reply) -> tuple[str, ...]:
+    return _associated(item.get("Ipv6CidrBlockAssociationSet", []), "Ipv6CidrBlock")
+
+
+def _associated(items: Iterable[Reply], block: str) -> tuple[str, ...]:
+    """Returns the blocks that are neither on their way in nor out; one without a state counts."""
+    found = (item for item in items if item.get(f"{block}State", {}).get("State", "associated") == "associated")
+    return tuple(item[block] for item in found)
 
 
 def assigned(reply: Reply) -> Assigned:
-    """Reads the answer of AssignPrivateIpAddresses, which lists the new ones only."""
+    """Reads the answer of AssignPrivateIpAddresses or AssignIpv6Addresses, which lists the new ones only."""
     return Assigned(
         addresses=tuple(a["PrivateIpAddress"] for a in reply.get("AssignedPrivateIpAddresses", [])),
         prefixes=tuple(p["Ipv4Prefix"] for p in reply.get("AssignedIpv4Prefixes", [])),
+        ipv6_prefixes=tuple(reply.get("AssignedIpv6Prefixes", [])),
     )

@@ -35,14 +35,16 @@ _BUCKETS: Final = {
     "CreateNetworkInterface": _INTERFACE,
     "DeleteNetworkInterface": _INTERFACE,
     "ModifyNetworkInterfaceAttribute": _INTERFACE,
+    "AssignIpv6Addresses": _INTERFACE,
     "AssignPrivateIpAddresses": _INTERFACE,
     "UnassignPrivateIpAddresses": _INTERFACE,
+    "CreateTags": Bucket(100, 10),
 }
 
 
 def published(operation: str) -> Bucket:
     """Returns EC2's bucket for an API; whatever is not listed and does not describe is plain mutating."""
-    return _DESCRIBE if operation.startswith("Describe") else _BUCKETS.get(operation, _MUTATING)
+    return _DESCRIBE if operation.startswith(("Describe", "Get")) else _BUCKETS.get(operation, _MUTATING)
 
 
 class _Tokens:

@@ -11,7 +11,7 @@ from eni_crds.names import TAG_INSTANCE
 from eni_lab.aws.engine.knobs import Knobs
 from eni_operator.domain.eni import AttachmentState, InstanceId, SecurityGroupId, SubnetId
 from eni_operator.ec2 import errors
-from eni_operator.ec2.api import Ec2Api, EniRequest
+from eni_operator.ec2.api import Ec2Api, EniRequest, VpcBlocks
 from eni_operator.ec2.client import Ec2Client, open_client
 from eni_operator.ec2.throttle import Throttle
 from eni_testing.ec2 import RunningEc2, running_ec2
@@ -46,14 +46,14 @@ def request_for(
 async def test_an_instance_is_described_with_its_limits_its_subnet_and_its_vpc() -> None:
     async with running_ec2() as ec2, client_of(ec2.url) as client:
         instance = InstanceId(ec2.run_instance("m5.large"))
-        facts = await client.describe_instance(instance)
+        [facts] = await client.describe_instances([instance])
         assert (facts.type, facts.zone, facts.vpc_id) == ("m5.large", ec2.seed.zones[0], ec2.seed.vpc_id)
         assert facts.security_groups == ec2.seed.group_ids[:1]
         limits = await client.describe_limits("m5.large")
         assert (limits.enis, limits.addresses_per_eni, limits.prefixes) == (3, 10, True)
         [subnet] = await client.describe_subnets([facts.subnet_id])
         assert (subnet.cidr, subnet.free_addresses) == ("10.0.0.0/20", 4096 - 5 - 1)
-        assert await client.describe_vpc_cidrs(facts.vpc_id) == ["10.0.0.0/16"]
+        assert await client.describe_vpc(facts.vpc_id) == VpcBlocks(("10.0.0.0/16",))
 
 
 async def test_an_eni_lives_from_creation_to_deletion() -> None:
@@ -61,23 +61,23 @@ async def test_an_eni_lives_from_creation_to_deletion() -> None:
         instance = InstanceId(ec2.run_instance())
         created = await client.create_eni(request_for(ec2, instance, addresses=3))
         assert (len(created.addresses), created.prefixes, created.attachment) == (3, (), None)
-        assert [eni.id for eni in await client.describe_available(instance)] == [created.id]
+        assert [eni.id for eni in await client.describe_available([instance])] == [created.id]
 
         attachment = await client.attach_eni(created.id, instance, 1)
         await client.set_delete_on_termination(created.id, attachment)
-        primary, secondary = sorted(await client.describe_attached(instance), key=lambda eni: not eni.is_primary)
+        primary, secondary = sorted(await client.describe_attached([instance]), key=lambda eni: not eni.is_primary)
         assert primary.is_primary
         assert secondary.id == created.id
         assert secondary.attachment is not None
         assert secondary.attachment.delete_on_termination
         assert secondary.tags[TAG_INSTANCE] == instance
-        assert await client.describe_available(instance) == []
+        assert await client.describe_available([instance]) == []
 
         assigned = await client.assign(created.id, prefixes=2)
         assert (assigned.addresses, len(assigned.prefixes)) == ((), 2)
         await client.unassign(created.id, addresses=created.addresses[:1], prefixes=assigned.prefixes)
         await client.detach_eni(attachment)
-        [left] = await client.describe_available(instance)
+        [left] = await client.describe_available([instance])
         assert (left.addresses, left.prefixes, left.attachment) == (created.addresses[1:], (), None)
         await client.delete_eni(created.id)
         with pytest.raises(errors.NotFoundError):
@@ -98,7 +98,7 @@ async def test_an_eni_being_attached_says_so() -> None:
         instance = InstanceId(ec2.run_instance())
         created = await client.create_eni(request_for(ec2, instance))
         await client.attach_eni(created.id, instance, 1)
-        states = {eni.id: eni.attachment.state for eni in await client.describe_attached(instance) if eni.attachment}
+        states = {eni.id: eni.attachment.state for eni in await client.describe_attached([instance]) if eni.attachment}
         assert states[created.id] is AttachmentState.ATTACHING
 
 
@@ -108,7 +108,7 @@ async def test_many_enis_come_page_by_page() -> None:
         tags = [{"ResourceType": "network-interface", "Tags": [{"Key": TAG_INSTANCE, "Value": instance}]}]
         asked = {"SubnetId": ec2.seed.subnet_ids[0], "TagSpecifications": tags}
         made = [ec2.engine.call("CreateNetworkInterface", asked)["NetworkInterface"] for _ in range(101)]
-        found = await client.describe_available(instance)
+        found = await client.describe_available([instance])
         assert {eni.id for eni in found} == {item["NetworkInterfaceId"] for item in made}
 
 
@@ -119,11 +119,9 @@ async def test_refusals_of_ec2_come_as_their_class() -> None:
             await client.create_eni(request_for(ec2, instance, addresses=11))
         with pytest.raises(errors.NoFreePrefixError):
             await client.create_eni(request_for(ec2, instance, prefixes=1))
-        with pytest.raises(errors.UnknownInstanceError):
-            await client.describe_instance(InstanceId("i-0123456789abcdef0"))
         with pytest.raises(errors.UnknownInstanceTypeError):
             await client.describe_limits("z9.huge")
-        [primary] = await client.describe_attached(instance)
+        [primary] = await client.describe_attached([instance])
         with pytest.raises(errors.AddressLimitReachedError):
             await client.assign(primary.id, addresses=8)
         with pytest.raises(errors.NotAssignedError):
@@ -135,7 +133,7 @@ async def test_refusals_of_ec2_come_as_their_class() -> None:
 async def test_an_endpoint_that_nobody_serves_is_unavailable_and_says_where() -> None:
     async with client_of("http://127.0.0.1:9") as client:
         with pytest.raises(errors.Ec2UnavailableError, match=r"127\.0\.0\.1:9"):
-            await client.describe_instance(InstanceId("i-1"))
+            await client.describe_instances([InstanceId("i-1")])
 
 
 async def test_without_credentials_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +144,7 @@ async def test_without_credentials_the_error_says_so(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     async with client_of("http://127.0.0.1:9") as client:
         with pytest.raises(errors.CredentialsMissingError):
-            await client.describe_instance(InstanceId("i-1"))
+            await client.describe_instances([InstanceId("i-1")])
 
 
 async def test_the_client_satisfies_the_protocol() -> None:

@@ -40,7 +40,24 @@ CODES = [
     ("InvalidAttachmentID.NotFound", "…", 400, errors.NotFoundError),
     ("UnauthorizedOperation", "You are not authorized to perform this operation.", 403, errors.DeniedError),
     ("AuthFailure", "…", 401, errors.CredentialsMissingError),
-    ("ExpiredToken", "…", 400, errors.CredentialsMissingError),
+    ("ExpiredToken", "…", 400, errors.CredentialsExpiredError),
+    ("ExpiredTokenException", "…", 400, errors.CredentialsExpiredError),
+    ("RequestExpired", "…", 400, errors.CredentialsExpiredError),
+    (
+        "InvalidParameterCombination",
+        "You may not attach a network interface to an instance if they are not in the same availability zone",
+        400,
+        errors.WrongZoneError,
+    ),
+    ("InvalidParameterCombination", "Only one of the parameters may be specified", 400, errors.Ec2Error),
+    (
+        "InvalidParameter",
+        "Security group sg-1 and subnet subnet-1 belong to different networks.",
+        400,
+        errors.UnknownSecurityGroupError,
+    ),
+    ("InvalidGroup.NotFound", "The security group 'sg-1' does not exist", 400, errors.UnknownSecurityGroupError),
+    ("InvalidSubnetID.NotFound", "…", 400, errors.UnknownSubnetError),
     ("IdempotentParameterMismatch", "…", 400, errors.IdempotencyMismatchError),
     ("IncorrectState", "…", 400, errors.BusyError),
     ("InternalError", "…", 500, errors.Ec2UnavailableError),
@@ -72,3 +89,19 @@ def test_a_denial_without_a_name_is_about_the_call_itself() -> None:
     error = classify("CreateNetworkInterface", "UnauthorizedOperation", "no", 403)
     assert isinstance(error, errors.DeniedError)
     assert error.action == "ec2:CreateNetworkInterface"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ExpiredTokenException", errors.CredentialsMissingError),
+        ("InvalidIdentityToken", errors.CredentialsMissingError),
+        ("AccessDenied", errors.CredentialsMissingError),
+        ("Throttling", errors.ThrottledError),
+        ("ServiceUnavailable", errors.Ec2UnavailableError),
+    ],
+)
+def test_a_role_that_sts_refuses_is_a_missing_credential_and_no_denied_call(
+    code: str, expected: type[errors.Ec2Error]
+) -> None:
+    assert type(classify("AssumeRoleWithWebIdentity", code, "…")) is expected

@@ -16,7 +16,7 @@ from eni_testing.ec2 import running_ec2
 
 def test_every_api_the_client_calls_is_kept() -> None:
     source = Path(client.__file__).read_text()
-    called = set(re.findall(r'_(?:call|pages)\(\s*"(\w+)"', source))
+    called = set(re.findall(r'_(?:call|pages|all)\(\s*"(\w+)"', source))
     assert called == set(model.OPERATIONS["ec2/2016-11-15"])
 
 
@@ -48,6 +48,6 @@ async def test_the_client_works_on_the_cut_data(tmp_path: Path, monkeypatch: pyt
     throttle = Throttle(time.monotonic, asyncio.sleep)
     async with running_ec2() as ec2, open_client(throttle, region="us-east-1", endpoint_url=ec2.url) as opened:
         instance = InstanceId(ec2.run_instance())
-        assert (await opened.describe_instance(instance)).id == instance
-        assert len(await opened.describe_attached(instance)) == 1
+        assert [facts.id for facts in await opened.describe_instances([instance])] == [instance]
+        assert len(await opened.describe_attached([instance])) == 1
         assert (await opened.describe_limits("m5.large")).enis == 3
