@@ -78,8 +78,8 @@ class ENIConfigSpec(Contract):
     """Of several ENIConfigs whose selectors match, the highest counts; the first by name among equals."""
     policy: PolicySpec = PolicySpec()
     """Pool policy for nodes that use this ENIConfig; the NodeIPPool's own spec wins."""
-    tags: dict[str, str] = {}
-    """Extra tags on every ENI made from here."""
+    tags: Annotated[dict[str, str], Field(max_length=40)] = {}
+    """Extra tags on every ENI made from here; EC2 takes 50 in all."""
     snat: Snat | None = None
     """Translation for nodes that use this ENIConfig."""
 

@@ -35,6 +35,8 @@ KEPT = (
     "enum",
     "default",
     "maxItems",
+    "maxLength",
+    "maxProperties",
     "x-kubernetes-int-or-string",
 )
 ATOMIC = {"x-kubernetes-map-type": "atomic"}
@@ -92,6 +94,14 @@ ENICONFIG_RULES = [
         "rule": "!has(self.subnets) || !has(self.subnets.ids) || !has(self.subnets.tags)",
         "message": "subnets.ids and subnets.tags exclude each other",
         "fieldPath": ".subnets",
+    },
+    {
+        "rule": (
+            f"!has(self.tags) || self.tags.all(key, !key.contains('{names.TAG_RESERVED}') && "
+            f"key != '{names.TAG_FORBIDDEN}' && !key.startsWith('aws:'))"
+        ),
+        "message": f"tags must not have keys of AWS's own: none with {names.TAG_RESERVED}, {names.TAG_FORBIDDEN} or aws:",
+        "fieldPath": ".tags",
     },
 ]
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from eni_crds.names import POOL_GROUP, POOL_KIND, POOL_VERSION
 from eni_crds.nodeippool import Condition, NodeIPPoolStatus, Supply
-from eni_operator.controllers import status, world
+from eni_operator.controllers import status, worlds
 from eni_operator.controllers.kube import KubeApi, KubeError, KubeObject
 from eni_operator.domain.reasons import Verdict
 
@@ -29,13 +29,13 @@ class Publisher:
         self._is_certain = False
         self.supply: Supply | None = None
         self.conditions: list[Condition] = []
-        self.handshakes = world.Handshakes()
+        self.handshakes = worlds.Handshakes()
 
     def take_over(self, found: NodeIPPoolStatus) -> None:
         """Continues from what a predecessor wrote."""
         self.supply = found.supply
         self.conditions = found.conditions
-        self.handshakes = world.handshakes(found.supply)
+        self.handshakes = worlds.handshakes(found.supply)
         self._is_certain = True
 
     def forget(self) -> None:
@@ -63,10 +63,10 @@ class Publisher:
             await self._kube.apply_pool_status(_body(self._node_name, supply, conditions))
         except KubeError:
             self._is_certain = False
-            self.handshakes = world.Handshakes()
+            self.handshakes = worlds.Handshakes()
             raise
         self.supply, self.conditions, self._is_certain = supply, conditions, True
-        self.handshakes = world.handshakes(supply)
+        self.handshakes = worlds.handshakes(supply)
         self._written_at = self._clock()
 
 

@@ -6,36 +6,38 @@ run at any time, any number of times, and be killed anywhere.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import ValidationError
 
-from eni_crds.conditions import ConditionType, Reason
 from eni_crds.names import POOL_GROUP, POOL_KIND, POOL_VERSION
 from eni_crds.nodeippool import NodeIPPool, Supply
 from eni_operator import metrics
-from eni_operator.controllers import eniconfigs, refusals, status, world
-from eni_operator.controllers.eniconfigs import Choice
-from eni_operator.controllers.events import Events, notices
-from eni_operator.controllers.identity import MetadataError, instance_of
+from eni_operator.controllers import eniconfigs, refusals, status, worlds
+from eni_operator.controllers.deciding import Decider
+from eni_operator.controllers.eniconfigs import Keys
+from eni_operator.controllers.events import Events, Subject, missing_permissions, notices
+from eni_operator.controllers.identity import instance_of
 from eni_operator.controllers.kube import KubeApi, KubeError, KubeObject
 from eni_operator.controllers.observed import Observed
 from eni_operator.controllers.publishing import Publisher
-from eni_operator.controllers.refusals import Refusal
 from eni_operator.controllers.trigger import Trigger
-from eni_operator.domain.actions import RemoveEni
-from eni_operator.domain.eni import EniId, InstanceId
+from eni_operator.controllers.workplace import Seams, Workplace
+from eni_operator.controllers.worlds import Asked
+from eni_operator.domain.actions import CreateEni
+from eni_operator.domain.instance import Instance
 from eni_operator.domain.policy import Policy
 from eni_operator.domain.pool import World
 from eni_operator.domain.reasons import Verdict
-from eni_operator.ec2.errors import Ec2Error
-from eni_operator.execution.executor import Executor
-from eni_operator.inventory.instance import InstanceInventory
+from eni_operator.ec2.api import Ec2Api
+from eni_operator.inventory.metadata import MetadataError
 from eni_operator.inventory.region import Region
-from eni_operator.planning.plan import Plan, plan
+from eni_operator.planning import sourcing
+from eni_operator.planning.plan import Plan
 from eni_operator.planning.precedence import resolve
+from eni_operator.planning.sourcing import Choice, Rules, Source
 from eni_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,41 +51,37 @@ down."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seams:
-    """What a process has and a test brings: time, chance, and the instance's own knowledge of itself."""
+class Process:
+    """What the loops of one process share."""
 
-    clock: Callable[[], float]
-    """Unix seconds."""
-    sleep: Callable[[float], Awaitable[None]]
-    jitter: Callable[[], float]
-    """A factor around one."""
-    nonce: Callable[[], str]
-    """Never the same twice, in this process or another."""
-    own_instance: Callable[[], Awaitable[InstanceId]]
-    """Asks the metadata service; raises MetadataError."""
+    settings: Settings
+    kube: KubeApi
+    region: Region
+    lane: Callable[[Callable[[], float]], Ec2Api]
+    """Returns a client whose calls queue by an urgency, which is read again whenever a call may go out."""
+    events: Events
+    seams: Seams
+    pod: Subject | None = None
+    """The operator's own pod, for VPC CNI's Event; None where the downward API does not tell."""
 
 
 class Reconciler:
     """Works on one node. ``trigger`` is poked by feeds and by itself."""
 
-    def __init__(self, settings: Settings, kube: KubeApi, region: Region, events: Events, seams: Seams) -> None:
-        self.observed = Observed(settings.node_name)
-        self.trigger = Trigger(seams.sleep)
-        self._settings = settings
-        self._kube = kube
-        self._region = region
-        self._events = events
-        self._seams = seams
-        self._publisher = Publisher(kube, settings.node_name, seams.clock)
-        self._inventory: InstanceInventory | None = None
-        self._executor: Executor | None = None
-        self._surplus_since: float | None = None
-        self._generation: int | None = None
-        self._tokens_spent = 0
-        self._leaving: frozenset[EniId] = frozenset()
-        self._look_failure: Refusal | None = None
+    def __init__(self, node_name: str, process: Process, observed: Observed) -> None:
+        self.observed = observed
+        self.trigger = Trigger(process.seams.sleep)
+        self.node_name = node_name
+        self._process = process
+        self._settings = process.settings
+        self._kube = process.kube
+        self._seams = process.seams
+        self._publisher = Publisher(process.kube, node_name, process.seams.clock)
+        self._decider = Decider(process.seams.clock, process.seams.nonce)
+        self._workplace: Workplace | None = None
         self._resync_at = 0.0
         self._adopted_uid: str | None = None
+        self._waiting = 0
         self.succeeded_at: float | None = None
         """When a run last got through; None before the first."""
 
@@ -97,10 +95,10 @@ class Reconciler:
                 failures = 0
             except (KubeError, MetadataError) as error:
                 failures += 1
-                log.warning("a run failed", extra={"error": str(error)})
+                log.warning("a run failed", extra={"error": str(error), "node": self.node_name})
             except Exception:
                 failures += 1
-                log.exception("a run broke")
+                log.exception("a run broke", extra={"node": self.node_name})
             if failures:
                 metrics.RECONCILE_FAILURES.inc()
                 delay = min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS)
@@ -118,8 +116,9 @@ class Reconciler:
 
     async def close(self) -> None:
         """Abandons what is under way in EC2."""
-        if self._executor is not None:
-            await self._executor.close()
+        if self._workplace is not None:
+            await self._workplace.close()
+        metrics.forget_pool(self.node_name)
 
     async def _resync(self) -> None:
         now = self._seams.clock()
@@ -130,34 +129,41 @@ class Reconciler:
     async def _reconcile(self) -> float:
         node = self.observed.node
         if node is None:
-            log.info("waiting for the node to appear", extra={"node": self._settings.node_name})
+            log.info("waiting for the node to appear", extra={"node": self.node_name})
             return self._resync_at
         pool = await self._pool(node)
-        inventory, executor = await self._workplace(node)
-        await self._look(inventory)
-        if not inventory.known:
-            again = await self._publish(node, None, ())
-            return min(inventory.look_at(), again)
+        workplace = await self._work_at(node)
+        await workplace.look()
+        if not workplace.inventory.known:
+            again = await self._publish(node, workplace, None, ())
+            return min(workplace.again_at(), again)
+        return await self._pursue(node, pool, workplace)
+
+    async def _pursue(self, node: KubeObject, pool: NodeIPPool, workplace: Workplace) -> float:
+        """Plans, writes what is promised, performs it."""
         choice = self._choose(node, pool)
-        policy = resolve(
-            pool.spec, choice.config.spec.policy if choice and choice.config else None, self._settings.policy
-        )
-        believed = inventory.attachments.version
-        decision = self._decide(self._world(node, pool, choice, inventory, executor), policy)
-        executor.retain(decision.actions)
-        facts = self._facts(node, inventory, policy, choice, decision)
-        verdicts = (*decision.verdicts, *_missing(choice))
-        again = await self._publish(node, status.supply(facts, decision), verdicts)
-        if inventory.attachments.version != believed:
+        config = choice.config if choice is not None else None
+        policy = resolve(pool.spec, config.policy if config is not None else None, self._settings.policy)
+        instance = workplace.inventory.instance(worlds.maximum_pods(node))
+        source = await self._source(choice, instance, policy, workplace)
+        believed = workplace.inventory.attachments.version
+        world = self._world(node, pool, Asked(choice, source, instance), workplace)
+        decision = await self._decide(world, policy, workplace)
+        workplace.executor.retain(decision.actions)
+        facts = self._facts(world, policy, choice, workplace)
+        again = await self._publish(node, workplace, status.supply(facts, decision), decision.verdicts)
+        if workplace.inventory.attachments.version != believed:
             return self._seams.clock()  # something ended while we wrote: this plan would do it a second time
-        if not inventory.doubtful:
-            executor.start(decision.actions)
-        return min(t for t in (again, decision.recheck_at, inventory.look_at(), executor.retry_at()) if t is not None)
+        if not workplace.inventory.doubtful:
+            workplace.executor.start(decision.actions)
+        times = (again, decision.recheck_at, workplace.again_at(), self._silent_at(pool))
+        return min(time for time in times if time is not None)
 
     # Observe
 
     async def _pool(self, node: KubeObject) -> NodeIPPool:
         """Returns the pool's object, made where it is missing, and what is written in it when it is new to us."""
+        await self._drop_predecessors(node)
         if self.observed.pool is None:
             self.observed.pool = await self._kube.apply_pool(_new_pool(node))
         raw = self.observed.pool
@@ -170,118 +176,105 @@ class Reconciler:
         if uid != self._adopted_uid:
             self._publisher.take_over(pool.status)
             self._adopted_uid = uid
-            written = pool.status.supply.generation if pool.status.supply else 0
-            self._generation = max(written, self._generation or 0)
+            self._decider.take_over(pool.status.supply.generation if pool.status.supply else 0)
         return pool
 
-    async def _workplace(self, node: KubeObject) -> tuple[InstanceInventory, Executor]:
-        if self._inventory is None or self._executor is None:
-            instance_id = instance_of(node) or await self._seams.own_instance()
-            seams = self._seams
-            self._inventory = InstanceInventory(
-                instance_id,
-                self._region,
-                clock=seams.clock,
-                jitter=seams.jitter,
-                resync_seconds=self._settings.resync_seconds,
-            )
-            self._executor = Executor(
-                self._inventory,
-                self._region.ec2,
-                clock=seams.clock,
-                sleep=seams.sleep,
-                jitter=seams.jitter,
-                changed=lambda: self.trigger.poke("ec2", urgent=True),
-            )
-        return self._inventory, self._executor
-
-    async def _look(self, inventory: InstanceInventory) -> None:
-        if self._seams.clock() < inventory.look_at():
+    async def _drop_predecessors(self, node: KubeObject) -> None:
+        """Deletes the pool of a former node of this name: its handshakes and its usage are another instance's."""
+        raw = self.observed.pool
+        owners = raw["metadata"].get("ownerReferences", []) if raw is not None else []
+        if raw is None or not owners or any(owner.get("uid") == node["metadata"]["uid"] for owner in owners):
             return
-        try:
-            await inventory.look()
-        except Ec2Error as error:
-            log.warning("EC2 could not be asked", extra={"error": str(error)})
-            self._look_failure = Refusal(error, None, inventory.look_at())
-        else:
-            self._look_failure = None
+        log.info("the pool belongs to a former node of this name and is made anew", extra={"node": self.node_name})
+        await self._kube.delete_pool(self.node_name, raw["metadata"].get("uid", ""))
+        self.observed.pool = None
+        self._publisher.forget()
+
+    async def _work_at(self, node: KubeObject) -> Workplace:
+        """Returns the workplace of the node's instance; another instance under the same name gets a new one."""
+        told = instance_of(node)
+        if self._workplace is not None and told in (None, self._workplace.instance_id):
+            return self._workplace
+        instance_id = told or await self._seams.own_instance()
+        if self._workplace is not None:
+            await self._workplace.close()
+            self._publisher.forget()
+        if self._publisher.supply is not None and self._publisher.supply.instance.id != instance_id:
+            self._publisher.forget()
+        self._workplace = Workplace(
+            instance_id,
+            self._process.region,
+            self._process.lane(lambda: float(self._waiting)),
+            self._seams,
+            resync_seconds=self._settings.resync_seconds,
+            changed=lambda: self.trigger.poke("ec2", urgent=True),
+        )
+        return self._workplace
 
     def _choose(self, node: KubeObject, pool: NodeIPPool) -> Choice | None:
-        return eniconfigs.choose(
-            pool.spec.eni_config,
-            node,
-            self.observed.eniconfigs,
-            annotation=self._settings.eniconfig_annotation,
-            label=self._settings.eniconfig_label,
+        settings = self._settings
+        keys = Keys(settings.eniconfig_annotation, settings.eniconfig_label, settings.custom_networking)
+        return eniconfigs.choose(pool.spec.eni_config, node, self.observed.eniconfigs, keys)
+
+    async def _source(self, choice: Choice | None, instance: Instance, policy: Policy, workplace: Workplace) -> Source:
+        settings = self._settings
+        rules = Rules(settings.custom_networking, settings.subnet_discovery, settings.cluster_name)
+        asked = sourcing.question(rules, choice, instance)
+        found = await workplace.subnets(asked, instance)
+        return worlds.source(rules, choice, instance, found, workplace.believed, policy)
+
+    def _world(self, node: KubeObject, pool: NodeIPPool, asked: Asked, workplace: Workplace) -> World:
+        usage = worlds.usage(
+            pool.status.usage, silent_after=self._settings.agent_silent_seconds, now=self._seams.clock()
         )
+        self._waiting = usage.pending
+        self._decider.spent(workplace.executor.tokens_spent)
+        promised = self._publisher.handshakes
+        return worlds.world(node, self._settings, asked, usage, promised, workplace.believed)
+
+    def _silent_at(self, pool: NodeIPPool) -> float | None:
+        """Returns when the agent's silence begins to matter, if it goes on."""
+        spoke_at = worlds.spoken_at(pool.status.usage)
+        if spoke_at is None or self._seams.clock() - spoke_at > self._settings.agent_silent_seconds:
+            return None
+        return spoke_at + self._settings.agent_silent_seconds + 1
 
     # Decide
 
-    def _world(
-        self,
-        node: KubeObject,
-        pool: NodeIPPool,
-        choice: Choice | None,
-        inventory: InstanceInventory,
-        executor: Executor,
-    ) -> World:
-        instance = inventory.instance(world.maximum_pods(node))
-        if executor.tokens_spent != self._tokens_spent:
-            self._generation = (self._generation or 0) + executor.tokens_spent - self._tokens_spent
-            self._tokens_spent = executor.tokens_spent
-        extra = choice.config.spec.tags if choice and choice.config else {}
-        return World(
-            instance=instance,
-            subnets=inventory.subnets.known(),
-            candidates=(instance.subnet_id,),
-            enis=inventory.attachments.enis,
-            usage=world.usage(pool.status.usage),
-            releasing=self._publisher.handshakes.releasing,
-            draining=self._publisher.handshakes.draining,
-            surplus_since=self._surplus_since,
-            generation=self._generation or 0,
-            security_groups=instance.security_groups,
-            tags=world.tags(instance.id, self._settings.cluster_name, self._settings.tags, extra),
-            leaving=world.is_leaving(node),
-        )
-
-    def _decide(self, seen: World, policy: Policy) -> Plan:
-        now, nonce = self._seams.clock(), self._seams.nonce()
-        decision = plan(seen, policy, now, nonce)
-        leaving = frozenset(action.eni_id for action in decision.actions if isinstance(action, RemoveEni))
-        if leaving and leaving <= self._leaving:
-            # Asked for before and not done yet: it is counted already.
-            decision = plan(replace(seen, generation=seen.generation - 1), policy, now, nonce)
-        self._leaving = leaving
-        self._generation = decision.generation
-        self._surplus_since = (self._surplus_since or now) if decision.surplus else None
+    async def _decide(self, world: World, policy: Policy, workplace: Workplace) -> Plan:
+        """Plans; where a new ENI may come from several subnets, with free counts that are not stale."""
+        decision = self._decider.decide(world, policy)
+        creates = any(isinstance(action, CreateEni) for action in decision.actions)
+        if creates and len(world.candidates) > 1 and await workplace.refresh_subnets(world.candidates):
+            decision = self._decider.decide(replace(world, subnets=workplace.believed.subnets), policy)
         return decision
 
     # Write
 
-    def _facts(
-        self, node: KubeObject, inventory: InstanceInventory, policy: Policy, choice: Choice | None, decision: Plan
-    ) -> status.Facts:
+    def _facts(self, world: World, policy: Policy, choice: Choice | None, workplace: Workplace) -> status.Facts:
+        config = choice.config if choice is not None else None
         return status.Facts(
-            instance=inventory.instance(world.maximum_pods(node)),
-            enis=inventory.attachments.enis,
-            subnet_cidrs=inventory.subnets.cidrs(),
-            vpc_cidrs=inventory.vpc_cidrs,
+            world=world,
             policy=policy,
-            eniconfig=choice.name if choice and choice.config else None,
-            generation=decision.generation,
+            vpc_cidrs=workplace.inventory.vpc_cidrs,
+            vpc_ipv6_cidrs=workplace.inventory.vpc_ipv6_cidrs,
+            eniconfig=choice.name if choice is not None and config is not None else None,
+            snat=config.snat if config is not None else None,
         )
 
-    async def _publish(self, node: KubeObject, supply: Supply | None, planned: tuple[Verdict, ...]) -> float:
-        failures = self._executor.failures if self._executor else ()
-        refused = [Refusal(failure.error, failure.action, failure.retry_at) for failure in failures]
-        if self._look_failure is not None:
-            refused.insert(0, self._look_failure)
+    async def _publish(
+        self, node: KubeObject, workplace: Workplace, supply: Supply | None, planned: tuple[Verdict, ...]
+    ) -> float:
         before = self._publisher.conditions
-        again = await self._publisher.publish(supply, refusals.merge(planned, refused))
-        for notice in notices(before, self._publisher.conditions):
-            self._events.post(notice, node["metadata"].get("uid", ""))
-        metrics.observe_pool(self._publisher.supply)
+        again = await self._publisher.publish(supply, refusals.merge(planned, workplace.refusals))
+        after = self._publisher.conditions
+        subject = Subject(self.node_name, node["metadata"].get("uid", ""))
+        for notice in notices(before, after):
+            self._process.events.post(subject, notice)
+        if self._process.pod is not None:
+            for notice in missing_permissions(before, after):
+                self._process.events.post(self._process.pod, notice)
+        metrics.observe_pool(self.node_name, self._publisher.supply, after)
         return again if again is not None else self._resync_at
 
 
@@ -294,13 +287,3 @@ def _new_pool(node: KubeObject) -> KubeObject:
         "kind": POOL_KIND,
         "metadata": {"name": metadata["name"], "ownerReferences": [owner]},
     }
-
-
-def _missing(choice: Choice | None) -> tuple[Verdict, ...]:
-    if choice is None or choice.config is not None:
-        return ()
-    message = (
-        f"ENIConfig {choice.name!r}, named by {choice.named_by}, {choice.problem}; "
-        "its policy and tags count as soon as that is mended"
-    )
-    return (Verdict(type=ConditionType.SUFFICIENT, status=False, reason=Reason.ENICONFIG_MISSING, message=message),)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from eni_crds.conditions import OPERATOR_CONDITIONS, ConditionType, Reason
-from eni_operator.domain.actions import Action, AssignAddresses, AssignPrefixes, AttachEni, CreateEni
+from eni_operator.domain.actions import Action, AssignAddresses, AssignIpv6Prefix, AssignPrefixes, AttachEni, CreateEni
 from eni_operator.domain.reasons import Verdict
 from eni_operator.ec2.errors import (
     AddressLimitReachedError,
+    CredentialsExpiredError,
     CredentialsMissingError,
     DeniedError,
     Ec2Error,
@@ -24,10 +25,15 @@ from eni_operator.ec2.errors import (
     ThrottledError,
     UnknownInstanceError,
     UnknownInstanceTypeError,
+    UnknownSecurityGroupError,
+    UnknownSubnetError,
+    WrongZoneError,
 )
 from eni_operator.planning.reasons import clock_time
 
-_GROWTH: Final = (CreateEni, AttachEni, AssignAddresses, AssignPrefixes)
+NEXT_TRY: Final = "; next try at "
+"""Stands before the instant in every sentence about a refusal."""
+_GROWTH: Final = (CreateEni, AttachEni, AssignAddresses, AssignPrefixes, AssignIpv6Prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,13 @@ class Refusal:
     error: Ec2Error
     action: Action | None
     retry_at: float
+    only_narrows: bool = False
+    """True: the pool goes on without what was asked, as with subnet discovery denied."""
 
     @property
     def hinders(self) -> bool:
         """Tells whether the pool can not grow, or not be known, because of it."""
-        return self.action is None or isinstance(self.action, _GROWTH)
+        return not self.only_narrows and (self.action is None or isinstance(self.action, _GROWTH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,14 @@ _MEANINGS: Final[tuple[tuple[type[Ec2Error], _Meaning], ...]] = (
         _Meaning(
             Reason.ACCESS_DENIED,
             "IAM denies {permission}{target}: grant it to the operator's role",
+            ConditionType.ACCESS_DENIED,
+        ),
+    ),
+    (
+        CredentialsExpiredError,
+        _Meaning(
+            Reason.CREDENTIALS_EXPIRED,
+            "the AWS credential has expired and was refused for {operation}: {detail}",
             ConditionType.ACCESS_DENIED,
         ),
     ),
@@ -108,6 +124,15 @@ _MEANINGS: Final[tuple[tuple[type[Ec2Error], _Meaning], ...]] = (
             ConditionType.LIMIT_REACHED,
         ),
     ),
+    (
+        UnknownSecurityGroupError,
+        _Meaning(Reason.UNKNOWN_SECURITY_GROUP, "the VPC has no such security group{target}: {detail}"),
+    ),
+    (UnknownSubnetError, _Meaning(Reason.UNKNOWN_SUBNET, "there is no such subnet{target}: {detail}")),
+    (
+        WrongZoneError,
+        _Meaning(Reason.WRONG_ZONE, "the ENI and the instance are in different zones{target}: {detail}"),
+    ),
     (Ec2UnavailableError, _Meaning(Reason.EC2_UNREACHABLE, "EC2 does not answer {operation}: {detail}")),
     (
         UnknownInstanceTypeError,
@@ -137,7 +162,7 @@ def _meaning(refusal: Refusal) -> tuple[_Meaning, str]:
         permission=error.action if isinstance(error, DeniedError) else "",
         target=_target(refusal.action),
     )
-    return meaning, f"{sentence}; next try at {clock_time(refusal.retry_at)}"
+    return meaning, f"{sentence}{NEXT_TRY}{clock_time(refusal.retry_at)}"
 
 
 def _target(action: Action | None) -> str:
