@@ -15,7 +15,8 @@ from eni_cni_shim.plugin.pod_network import PodNetwork
 from eni_cni_shim.plugin.verbs import Plugin
 from eni_crds.nodeippool import Supply
 from eni_node_agent.ledger.journal import Journal
-from eni_node_agent.ledger.ledger import Ledger, cidrs_of
+from eni_node_agent.ledger.ledger import Ledger
+from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.rpc.server import Server
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool
 

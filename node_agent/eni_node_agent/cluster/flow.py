@@ -14,7 +14,8 @@ from eni_crds.conditions import Reason
 from eni_crds.nodeippool import Condition, EniRole, NodeIPPool, Supply
 from eni_node_agent.cluster import supply as operator_supply
 from eni_node_agent.cluster.supply import SupplyFile
-from eni_node_agent.ledger.ledger import Ledger, cidrs_of
+from eni_node_agent.ledger.ledger import Ledger
+from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.network.converge import NetworkState
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool
 

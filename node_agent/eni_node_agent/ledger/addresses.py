@@ -17,6 +17,7 @@ def addresses_of(cidr: str) -> tuple[str, ...]:
     return tuple(str(address) for address in ipaddress.ip_network(cidr))
 
 
+@functools.lru_cache(maxsize=4096)
 def single(address: str) -> str:
     """Returns an address as the CIDR that the release handshake speaks of: ``10.0.1.7`` as ``10.0.1.7/32``."""
     return f"{address}/{ipaddress.ip_address(address).max_prefixlen}"

@@ -3,8 +3,9 @@ from collections.abc import Iterable
 import pytest
 
 from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
-from eni_crds.nodeippool import EniState, Releasing, Supply
-from eni_node_agent.ledger.ledger import Holding, Ledger, cidrs_of
+from eni_crds.nodeippool import CardUsage, EniRole, EniState, Leaving, Releasing, Supply
+from eni_node_agent.ledger.ledger import Holding, Ledger
+from eni_node_agent.ledger.packing import cidrs_of
 from eni_testing.supplies import eni, supply
 
 
@@ -51,17 +52,6 @@ def test_the_same_key_gets_the_same_address_again() -> None:
     assert assign(ledger, ["a", "a", "b"]) == ["10.0.1.5", "10.0.1.5", "10.0.1.6"]
 
 
-def test_fills_the_lowest_eni_and_there_the_fullest_prefix_first() -> None:
-    seen = supply(eni(1, prefixes=["10.0.2.0/28"]), eni(0, prefixes=["10.0.1.0/28", "10.0.1.16/28"]))
-    ledger = ledger_with(seen)
-    ledger.adopt(Holding(sandbox("old"), "10.0.1.20", "eni-0", since=0))
-    names = [str(number) for number in range(32)]
-    given = assign(ledger, names)
-    assert given[:15] == [f"10.0.1.{last}" for last in range(16, 32) if last != 20]
-    assert given[15:31] == [f"10.0.1.{last}" for last in range(16)]
-    assert given[31] == "10.0.2.0"
-
-
 def test_an_address_rests_for_the_cooldown_and_the_longest_rested_is_reused_first() -> None:
     ledger = ledger_with(supply(eni(0, addresses=["10.0.1.5", "10.0.1.6"]), cooldown_seconds=30))
     assign(ledger, ["a", "b"])
@@ -102,16 +92,21 @@ def test_answers_a_handshake_only_when_nobody_holds_the_prefix_and_nothing_cools
     assign(ledger, ["a"])
     ledger.observe(marked, served(marked), now=1)
     assert assign(ledger, ["b"], now=1) == [None]
-    assert ledger.tally(1).released == ()
+    held = (Leaving(cidr="10.0.1.0/28", token="t1", held=1),)
+    assert (ledger.tally(1).released, ledger.tally(1).leaving) == ((), held)
     ledger.release(sandbox("a").key, now=2)
-    assert ledger.tally(31.9).released == ()
-    assert ledger.tally(32).released == (token,)
+    assert (ledger.tally(31.9).released, ledger.tally(31.9).leaving) == ((), held)
+    assert (ledger.tally(32).released, ledger.tally(32).leaving) == ((token,), ())
+    assert assign(ledger, ["b"], now=32) == [None]
 
 
 def test_taking_a_cidr_off_the_list_cancels_the_handshake() -> None:
     marked = supply(eni(0, addresses=["10.0.1.5"], releasing=[("10.0.1.5/32", "t1")]))
     ledger = ledger_with(marked)
     assert [entry.token for entry in ledger.tally(0).released] == ["t1"]
+    again = supply(eni(0, addresses=["10.0.1.5"], releasing=[("10.0.1.5/32", "t2")]))
+    ledger.observe(again, served(again), now=0)
+    assert [entry.token for entry in ledger.tally(0).released] == ["t2"]
     unmarked = supply(eni(0, addresses=["10.0.1.5"]))
     ledger.observe(unmarked, served(unmarked), now=1)
     assert ledger.tally(1).released == ()
@@ -170,14 +165,73 @@ def test_does_not_adopt_an_address_that_has_an_owner() -> None:
     assert ledger.owner("10.0.1.5") == sandbox("a").key
 
 
-def test_counts_every_address_once_and_names_the_least_useful_cidr_first() -> None:
+def test_a_prefix_that_leaves_with_pods_is_told_of_until_it_is_taken_back() -> None:
+    staying, leaving = supply(eni(0, prefixes=["10.0.1.0/28"])), [("10.0.1.0/28", "t1")]
+    marked = supply(eni(0, prefixes=["10.0.1.0/28"], releasing=leaving))
+    ledger = ledger_with(staying)
+    assign(ledger, ["a", "b", "c"])
+    ledger.release(sandbox("c").key, now=0)
+    ledger.observe(marked, served(marked), now=1)
+    assert ledger.tally(1).leaving == (Leaving(cidr="10.0.1.0/28", token="t1", held=3),)
+    ledger.observe(staying, served(staying), now=2)
+    assert ledger.tally(2).leaving == ()
+    assert assign(ledger, ["d"], now=2) == ["10.0.1.3"]
+
+
+def test_an_ipv6_prefix_on_its_way_out_is_let_go_of_at_once() -> None:
+    ledger = ledger_with(supply(eni(1, releasing=[("2001:db8::/80", "t1")])))
+    assert [entry.cidr for entry in ledger.tally(0).released] == ["2001:db8::/80"]
+
+
+def test_an_excluded_eni_keeps_its_pods_and_gets_no_new_ones() -> None:
+    before = supply(eni(1, addresses=["10.0.1.5", "10.0.1.6"]))
+    after = supply(eni(1, addresses=["10.0.1.5", "10.0.1.6"], excluded="subnet-1 is tagged kubernetes.io/role/cni=0"))
+    ledger = ledger_with(before)
+    assign(ledger, ["a"])
+    ledger.observe(after, served(after), now=1)
+    assert assign(ledger, ["a", "b"], now=1) == ["10.0.1.5", None]
+    assert (ledger.tally(1).free, ledger.tally(1).idle) == (0, ("10.0.1.6/32",))
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        (EniRole.PRIMARY, "10.0.1.5"),
+        (EniRole.SECONDARY, "10.0.1.5"),
+        (EniRole.EFA, "10.0.1.5"),
+        (EniRole.EFA_ONLY, None),
+        (EniRole.TRUNK, None),
+        (EniRole.UNMANAGED, None),
+    ],
+)
+def test_only_serving_roles_serve(role: EniRole, expected: str | None) -> None:
+    ledger = ledger_with(supply(eni(1, role=role, addresses=["10.0.1.5"])))
+    assert ledger.tally(0).idle == (("10.0.1.5/32",) if expected else ())
+    assert assign(ledger, ["a"]) == [expected]
+
+
+def test_counts_other_cards_by_themselves_too() -> None:
+    seen = supply(
+        eni(0, addresses=["10.0.1.5"]),
+        eni(0, card=1, addresses=["10.0.2.5", "10.0.2.6"]),
+        eni(0, card=2, role=EniRole.EFA_ONLY),
+        eni(1, card=3, role=EniRole.EFA),
+    )
+    ledger = ledger_with(seen)
+    assert assign(ledger, ["a", "b", "c"]) == ["10.0.1.5", "10.0.2.5", "10.0.2.6"]
+    ledger.release(sandbox("c").key, now=0)
+    tally = ledger.tally(1)
+    assert (tally.assigned, tally.cooling) == (2, 1)
+    assert tally.cards == (CardUsage(network_card=1, assigned=1, cooling=1), CardUsage(network_card=3))
+
+
+def test_counts_every_address_once() -> None:
     seen = supply(eni(0, addresses=["10.0.1.5", "10.0.1.6"]), eni(1, prefixes=["10.0.2.0/28", "10.0.2.16/28"]))
     ledger = ledger_with(seen)
     assign(ledger, ["a", "b"])
     ledger.release(sandbox("b").key, now=0)
     tally = ledger.tally(1)
-    assert (tally.assigned, tally.cooling, tally.free) == (1, 1, 32)
-    assert tally.idle == ("10.0.2.16/28", "10.0.2.0/28")
+    assert (tally.assigned, tally.cooling, tally.free, tally.cards) == (1, 1, 32, ())
 
 
 def test_the_supplys_cooldown_is_taken_over_at_once() -> None:

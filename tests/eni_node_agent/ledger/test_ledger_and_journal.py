@@ -11,12 +11,14 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.nodeippool import Supply, SupplyEni
 from eni_node_agent.ledger.addresses import addresses_of
 from eni_node_agent.ledger.journal import Journal
-from eni_node_agent.ledger.ledger import Ledger, cidrs_of
+from eni_node_agent.ledger.ledger import Ledger
+from eni_node_agent.ledger.packing import cidrs_of
 from eni_testing.supplies import eni, supply
 
 COOLDOWN_SECONDS = 30
 SINGLES = [f"10.0.1.{last}" for last in range(4, 8)]
 PREFIXES = ["10.0.2.0/28", "10.0.2.16/28"]
+ENIS = [(SINGLES[:2], PREFIXES[:1]), (SINGLES[2:], PREFIXES[1:])]
 CIDRS = [*(f"{address}/32" for address in SINGLES), *PREFIXES]
 NAMES = st.sampled_from([f"container-{number}" for number in range(12)])
 
@@ -33,6 +35,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.cidrs: set[str] = set(CIDRS)
         self.releasing: dict[str, str] = {}
         self.unserved: set[str] = set()
+        self.excluded: set[int] = set()
         self.tokens = 0
         self.start()
 
@@ -51,9 +54,10 @@ class LedgerMachine(RuleBasedStateMachine):
             blocks = [prefix for prefix in prefixes if prefix in self.cidrs]
             all_of_it = {*(f"{address}/32" for address in kept), *blocks}
             leaving = [(cidr, token) for cidr, token in self.releasing.items() if cidr in all_of_it]
-            return eni(index, addresses=kept, prefixes=blocks, releasing=leaving)
+            excluded = "out of use" if index in self.excluded else None
+            return eni(index, addresses=kept, prefixes=blocks, releasing=leaving, excluded=excluded)
 
-        return supply(part(0, SINGLES[:2], PREFIXES[:1]), part(1, SINGLES[2:], PREFIXES[1:]), cooldown_seconds=30)
+        return supply(*(part(index, *cidrs) for index, cidrs in enumerate(ENIS)), cooldown_seconds=COOLDOWN_SECONDS)
 
     def observe(self) -> None:
         seen = self.supply()
@@ -62,6 +66,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def available(self) -> set[str]:
         usable = self.cidrs - set(self.releasing) - self.unserved
+        for index in self.excluded:
+            singles, prefixes = ENIS[index]
+            usable -= {*(f"{address}/32" for address in singles), *prefixes}
         return {
             address
             for cidr in usable
@@ -141,6 +148,14 @@ class LedgerMachine(RuleBasedStateMachine):
         (self.unserved.discard if is_served else self.unserved.add)(cidr)
         self.observe()
 
+    @rule(index=st.sampled_from([0, 1]), is_excluded=st.booleans())
+    def exclude(self, index: int, *, is_excluded: bool) -> None:
+        (self.excluded.add if is_excluded else self.excluded.discard)(index)
+        self.observe()
+
+    def held_of(self, cidr: str) -> int:
+        return sum(1 for address in addresses_of(cidr) if address in self.owners or self.cools(address))
+
     @invariant()
     def every_address_has_one_owner_and_the_right_one(self) -> None:
         held = [(holding.address, holding.sandbox.key.container_id) for holding in self.ledger.holdings()]
@@ -159,11 +174,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert set(tally.idle) == {cidr for cidr in self.cidrs if touched.isdisjoint(addresses_of(cidr))}
 
     @invariant()
-    def nothing_confirmed_is_held_or_cools(self) -> None:
-        for entry in self.ledger.tally(self.now).released:
-            for address in addresses_of(entry.cidr):
-                assert address not in self.owners
-                assert not self.cools(address)
+    def every_handshake_is_answered_once_with_its_own_token(self) -> None:
+        tally = self.ledger.tally(self.now)
+        asked = {cidr: token for cidr, token in self.releasing.items() if cidr in self.cidrs}
+        held = {cidr: self.held_of(cidr) for cidr in asked}
+        assert {entry.cidr: entry.token for entry in tally.released} == {c: t for c, t in asked.items() if not held[c]}
+        assert {entry.cidr: (entry.token, entry.held) for entry in tally.leaving} == {
+            cidr: (token, held[cidr]) for cidr, token in asked.items() if held[cidr]
+        }
 
     @invariant()
     def a_pod_that_lost_its_address_in_supply_is_told_of(self) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from eni_cni_shim.plugin.addresspool import NoAddressError, PoolUnavailableError, Sandbox, SandboxKey
 from eni_node_agent.ledger.journal import JournalError
-from eni_node_agent.ledger.ledger import Holding, Ledger, cidrs_of
+from eni_node_agent.ledger.ledger import Holding, Ledger
+from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.sandbox import names
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool
 from eni_testing.eventually import eventually

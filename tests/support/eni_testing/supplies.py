@@ -27,21 +27,26 @@ def eni(
     prefixes: Sequence[str] = (),
     releasing: Sequence[tuple[str, str]] = (),
     state: EniState = EniState.ATTACHED,
+    role: EniRole | None = None,
+    card: int = 0,
+    excluded: str | None = None,
 ) -> SupplyEni:
-    """Returns the ENI at a device index; ``releasing`` as pairs of CIDR and token."""
+    """Returns the ENI at a device index of a card; ``releasing`` as pairs of CIDR and token."""
     return SupplyEni(
-        id=f"eni-{index:017x}",
-        mac=f"02:00:00:00:00:{index:02x}",
+        id=f"eni-{card:08x}{index:09x}",
+        mac=f"02:00:00:00:{card:02x}:{index:02x}",
         device_index=index,
-        role=EniRole.SECONDARY if index else EniRole.PRIMARY,
+        network_card=card,
+        role=role or (EniRole.SECONDARY if index or card else EniRole.PRIMARY),
         subnet_id="subnet-1",
         subnet_cidr="10.0.0.0/16",
         gateway="10.0.0.1",
-        primary_ip=f"10.0.250.{index + 10}",
+        primary_ip=f"10.0.{250 + card}.{index + 10}",
         state=state,
         addresses=list(addresses),
         prefixes=list(prefixes),
         releasing=[Releasing(cidr=cidr, token=token) for cidr, token in releasing],
+        excluded=excluded,
     )
 
 
