@@ -87,3 +87,18 @@ def test_a_table_forgets_what_nobody_will_ask_for() -> None:
 def test_a_bad_knob_is_refused(changes: dict[str, object], error: str) -> None:
     with pytest.raises((TypeError, ValueError), match=error):
         Knobs().changed(**changes)
+
+
+def test_a_table_finds_by_term_only_what_had_it_or_changed_since() -> None:
+    moment = [0.0]
+    table: Table[str] = Table(lambda: moment[0], lambda: 10.0, lambda value: [("first letter", value[0])])
+    for number in range(100):
+        table.put(f"k{number}", f"{'ab'[number % 2]}{number}")
+    moment[0] = 1.0
+    table.put("k0", "b0")
+    table.remove("k2")
+    assert [value for value in table.find("first letter", "b") if value in {"b0", "b1"}] == ["b1", "b0"]
+    assert set(table.candidates("first letter", ["a"], moment=1.0)) == {f"k{number}" for number in range(4, 100, 2)}
+    before = table.candidates("first letter", ["b"], moment=0.5)
+    assert (before["k0"], before["k2"], len(before)) == ("a0", "a2", 52)
+    assert table.find("first letter", "c") == []

@@ -153,6 +153,18 @@ class Life(RuleBasedStateMachine):
             assert (port.addresses, port.prefixes, port.primary_ip) == (eni.addresses, eni.prefixes, eni.primary_ip)
 
     @invariant()
+    def what_is_found_by_instance_is_what_a_look_at_everything_finds(self) -> None:
+        if not hasattr(self, "lab"):
+            return
+        everything = self.described()
+        for instance in self.lab.engine.region.instances.values():
+            found = self.described({"Name": "attachment.instance-id", "Values": [instance.id]})
+            assert found == [eni for eni in everything if (eni["Attachment"] or {}).get("InstanceId") == instance.id]
+
+    def described(self, *filters: dict[str, Any]) -> Any:
+        return self.lab.engine.call("DescribeNetworkInterfaces", {"Filters": list(filters)})["NetworkInterfaces"]
+
+    @invariant()
     def describing_can_always_be_done(self) -> None:
         if hasattr(self, "lab"):
             for action in ("DescribeNetworkInterfaces", "DescribeInstances", "DescribeSubnets"):

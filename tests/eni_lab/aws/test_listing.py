@@ -46,11 +46,21 @@ def test_values_are_or_and_filters_are_and(lab: EngineLab) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "found"),
-    [("node-*", 1), ("node-?", 1), ("Node-1", 0), ("node-", 0), ("*", 1), ("n.de-1", 0), ("[n]ode-1", 0)],
+    [
+        *(("node-*", 1), ("node-?", 1), ("node-1?", 1), ("?", 0), ("*", 1)),
+        *(("Node-1", 0), ("node-", 0), ("n.de-1", 0), ("[n]ode-1", 0)),
+        *((r"node-\*", 0), (r"node-\?", 0), (r"n\ode-1", 1)),
+    ],
 )
 def test_wildcards_and_case(lab: EngineLab, pattern: str, found: int) -> None:
     lab.eni(Description="node-1")
     assert len(find(lab, "description", pattern)) == found
+
+
+def test_a_backslash_takes_the_meaning_of_a_wildcard(lab: EngineLab) -> None:
+    lab.eni(Description="*amazon?\\")
+    assert len(find(lab, "description", r"\*amazon\?\\")) == 1
+    assert find(lab, "description", r"\*amazon\?") == []
 
 
 def test_nothing_found_is_no_error(lab: EngineLab) -> None:
@@ -66,6 +76,14 @@ def test_filters_on_the_attachment(lab: EngineLab) -> None:
     assert find(lab, "attachment.delete-on-termination", "false") == [eni]
     assert find(lab, "status", "available") == [unattached]
     assert unattached not in find(lab, "attachment.status", "*")
+
+
+def test_too_many_filter_values_are_refused_in_all_filters_together(lab: EngineLab) -> None:
+    ids = {"Name": "attachment.instance-id", "Values": [f"i-{number:017x}" for number in range(200)]}
+    assert lab.call("DescribeNetworkInterfaces", Filters=[ids])["NetworkInterfaces"] == []
+    more = {"Name": "status", "Values": ["available"]}
+    with lab.refused("FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200"):
+        lab.call("DescribeNetworkInterfaces", Filters=[ids, more])
 
 
 def test_tag_filters(lab: EngineLab) -> None:

@@ -1,10 +1,11 @@
 """ENIs as EC2 shows them, by themselves and inside an instance, and what their filters look at."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from eni_lab.aws.engine.listing import Filters, FilterValue
-from eni_lab.aws.engine.model import OWNER_ID, Eni
+from eni_lab.aws.engine.model import OWNER_ID, Attachment, Eni
 from eni_lab.aws.engine.region import Region
 from eni_lab.aws.engine.security_groups import group_views
 from eni_lab.aws.engine.tags import tag_list
@@ -99,13 +100,12 @@ def _attachment_hidden(region: Region, eni: Eni, moment: float) -> bool:
 def eni_filters(region: Region, moment: float) -> Filters[Eni]:
     """Returns what DescribeNetworkInterfaces can filter by, as of a moment."""
 
-    def attachment(member: str) -> Any:
-        def look(eni: Eni) -> FilterValue:
-            view = _attachment_view(region, eni, moment) or {}
-            value: FilterValue = view.get(member)
-            return value
+    def attachment(look: Callable[[Attachment], FilterValue]) -> Callable[[Eni], FilterValue]:
+        def of_eni(eni: Eni) -> FilterValue:
+            hidden = eni.attachment is None or _attachment_hidden(region, eni, moment)
+            return None if hidden or eni.attachment is None else look(eni.attachment)
 
-        return look
+        return of_eni
 
     def names(eni: Eni) -> list[str]:
         return [private_dns_name(region, address) for address in (eni.primary_ip, *eni.addresses)]
@@ -113,7 +113,8 @@ def eni_filters(region: Region, moment: float) -> Filters[Eni]:
     return {
         **_CONSTANT,
         **_OF_THE_ENI,
-        **{f"attachment.{name}": attachment(member) for name, member in _OF_THE_ATTACHMENT.items()},
+        **{f"attachment.{name}": attachment(look) for name, look in _OF_THE_ATTACHMENT.items()},
+        "attachment.status": attachment(lambda tie: tie.state(moment).value),
         "availability-zone": lambda eni: region.subnet(eni.subnet_id).zone,
         "availability-zone-id": lambda eni: region.subnet(eni.subnet_id).zone_id,
         "group-name": lambda eni: [group["GroupName"] for group in group_views(region, eni.groups)],
@@ -123,14 +124,13 @@ def eni_filters(region: Region, moment: float) -> Filters[Eni]:
     }
 
 
-_OF_THE_ATTACHMENT = {
-    "attachment-id": "AttachmentId",
-    "delete-on-termination": "DeleteOnTermination",
-    "device-index": "DeviceIndex",
-    "instance-id": "InstanceId",
-    "instance-owner-id": "InstanceOwnerId",
-    "network-card-index": "NetworkCardIndex",
-    "status": "Status",
+_OF_THE_ATTACHMENT: Mapping[str, Callable[[Attachment], FilterValue]] = {
+    "attachment-id": lambda tie: tie.id,
+    "delete-on-termination": lambda tie: tie.delete_on_termination,
+    "device-index": lambda tie: tie.device_index,
+    "instance-id": lambda tie: tie.instance_id,
+    "instance-owner-id": lambda _: OWNER_ID,
+    "network-card-index": lambda tie: tie.network_card,
 }
 
 _UNMODELLED = (

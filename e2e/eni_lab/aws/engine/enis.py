@@ -9,7 +9,7 @@ from typing import Any
 from eni_lab.aws.engine.eni_views import eni_filters, eni_view
 from eni_lab.aws.engine.errors import Ec2Error, invalid_combination, invalid_value
 from eni_lab.aws.engine.holdings import IPV4_OF_CREATE, IPV6, Wanted, release_all, take_ipv4, take_ipv6
-from eni_lab.aws.engine.listing import refuse_ids_with_pages, select_ids, select_page
+from eni_lab.aws.engine.listing import refuse_ids_with_pages, select_page, select_rows
 from eni_lab.aws.engine.model import Eni, Subnet
 from eni_lab.aws.engine.region import Args, Region, Reply, eni_not_found, require_eni_id
 from eni_lab.aws.engine.security_groups import groups_for
@@ -69,7 +69,7 @@ def describe_network_interfaces(region: Region, args: Args) -> Reply:
     for eni_id in ids:
         require_eni_id(eni_id)
     moment = region.seen
-    rows = select_ids(region.enis.as_of(moment), ids, eni_not_found)
+    rows = select_rows(region.enis, args, moment, ids, eni_not_found)
     _refuse_large_listing(region, args)
     page, token = select_page(region, args, rows, eni_filters(region, moment))
     return {"NetworkInterfaces": [eni_view(region, eni, moment) for eni in page], "NextToken": token}
@@ -184,10 +184,9 @@ def _interface_type(args: Args) -> str:
 
 def _new_mac(region: Region) -> str:
     """Returns a MAC no other ENI has, locally administered as AWS's are."""
-    taken = {eni.mac for eni in region.enis.values()}
     while True:
         mac = ":".join(f"{byte:02x}" for byte in (0x02, *region.rng.randbytes(5)))
-        if mac not in taken:
+        if not region.enis.find("mac-address", mac):
             return mac
 
 

@@ -47,8 +47,8 @@ def instance_view(region: Region, instance: Instance, moment: float) -> dict[str
 
 def enis_as_of(region: Region, instance: Instance, moment: float) -> list[Eni]:
     """Returns an instance's ENIs as they were at a moment, by card and device index."""
-    then = region.enis.as_of(moment).values()
-    mine = [eni for eni in then if eni.attachment is not None and eni.attachment.instance_id == instance.id]
+    candidates = region.enis.candidates("attachment.instance-id", [instance.id], moment).values()
+    mine = [eni for eni in candidates if eni.attachment is not None and eni.attachment.instance_id == instance.id]
     return sorted(mine, key=slot_of)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from eni_lab.aws.engine.enis import remove_eni
 from eni_lab.aws.engine.errors import Ec2Error
 from eni_lab.aws.engine.instance_views import instance_filters, instance_view, state_view
-from eni_lab.aws.engine.listing import refuse_ids_with_pages, select_ids, select_page
+from eni_lab.aws.engine.listing import refuse_ids_with_pages, select_page, select_rows
 from eni_lab.aws.engine.model import OWNER_ID, Instance, InstanceState
 from eni_lab.aws.engine.region import Args, Region, Reply, require_instance_id
 
@@ -21,7 +21,7 @@ def describe_instances(region: Region, args: Args) -> Reply:
     for instance_id in ids:
         require_instance_id(instance_id)
     moment = region.seen
-    rows = select_ids(region.instances.as_of(moment), ids, _not_found)
+    rows = select_rows(region.instances, args, moment, ids, _not_found)
     page, token = select_page(region, args, rows, instance_filters(region, moment))
     return {"Reservations": _by_reservation(region, page, moment), "NextToken": token}
 

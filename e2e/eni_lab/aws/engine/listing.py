@@ -1,6 +1,6 @@
 """What every Describe shares: naming ids, filters and pages.
 
-Filters: AND across names, OR within values, ``*`` and ``?`` wildcards, case-sensitive
+Filters: AND across names, OR within values, case-sensitive; ``*`` is any text and ``?`` at most one character
 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html#Filtering_Resources_CLI). Pages go by id, so
 that what is made or deleted between two pages neither hides nor repeats another row.
 """
@@ -14,11 +14,15 @@ from typing import Any, TypeVar
 
 from eni_lab.aws.engine.errors import Ec2Error, invalid_combination, invalid_value
 from eni_lab.aws.engine.region import Args, Region
+from eni_lab.aws.engine.table import Table
 
 Row = TypeVar("Row")
 FilterValue = str | bool | int | Iterable[str] | None
 Filters = Mapping[str, Callable[[Row], FilterValue]]
 """What each filter name looks at in a row."""
+
+FOUND_BY_TERM = {"attachment.attachment-id", "attachment.instance-id", "instance-id", "mac-address"}
+"""Filters, beside those by tag, whose rows ENIs and instances are found by without looking at every one."""
 
 
 def select_ids(rows: Mapping[str, Row], ids: Sequence[str], not_found: Callable[[str], Ec2Error]) -> dict[str, Row]:
@@ -27,6 +31,20 @@ def select_ids(rows: Mapping[str, Row], ids: Sequence[str], not_found: Callable[
         if key not in rows:
             raise not_found(key)
     return {key: rows[key] for key in ids} if ids else dict(rows)
+
+
+def select_rows(
+    table: Table[Row], args: Args, moment: float, ids: Sequence[str], not_found: Callable[[str], Ec2Error]
+) -> Mapping[str, Row]:
+    """Returns the named rows as of a moment, or at least all that can pass the request's filters."""
+    then = table.as_of(moment)
+    if ids:
+        return select_ids(then, ids, not_found)
+    for wanted in args.get("Filters", []):
+        name, values = wanted["Name"], wanted.get("Values", [])
+        if (name in FOUND_BY_TERM or name.startswith("tag:")) and not _is_wild(values):
+            return table.candidates(name, values, moment)
+    return then
 
 
 def refuse_ids_with_pages(args: Args, ids: str) -> None:
@@ -72,13 +90,13 @@ def _passing(
     region: Region, requested: Sequence[Mapping[str, Any]], rows: Mapping[str, Row], filters: Filters[Row]
 ) -> dict[str, Row]:
     if sum(len(wanted.get("Values", [])) for wanted in requested) > region.knobs.filter_values_limit:
-        limit = region.knobs.filter_values_limit
-        raise Ec2Error("FilterLimitExceeded", f"The maximum number of filter values on a single call is {limit}.")
+        text = f"The maximum number of filter values specified on a single call is {region.knobs.filter_values_limit}"
+        raise Ec2Error("FilterLimitExceeded", text)
     passed = dict(rows)
     for wanted in requested:
         look = _look(wanted["Name"], filters)
-        pattern = _pattern(wanted.get("Values", []))
-        passed = {key: row for key, row in passed.items() if any(map(pattern.fullmatch, filter_texts(look(row))))}
+        matches = _matcher(wanted.get("Values", []))
+        passed = {key: row for key, row in passed.items() if any(map(matches, filter_texts(look(row))))}
     return passed
 
 
@@ -90,10 +108,25 @@ def _look(name: str, filters: Filters[Row]) -> Callable[[Row], FilterValue]:
     raise invalid_value(f"The filter '{name}' is invalid")
 
 
-def _pattern(values: Sequence[str]) -> re.Pattern[str]:
-    wild = {"*": ".*", "?": "."}
-    bodies = ("".join(wild.get(letter, re.escape(letter)) for letter in value) for value in values)
-    return re.compile("|".join(f"(?:{body})" for body in bodies) or r"(?!)", re.DOTALL)
+def _matcher(values: Sequence[str]) -> Callable[[str], object]:
+    """Returns what is true of a text that one of the values means."""
+    if not _is_wild(values):
+        return frozenset(values).__contains__
+    return re.compile("|".join(map(_pattern, values)), re.DOTALL).fullmatch
+
+
+def _is_wild(values: Sequence[str]) -> bool:
+    return any(_SPECIAL.search(value) for value in values)
+
+
+_SPECIAL = re.compile(r"[*?\\]")
+_PIECE = re.compile(r"\\?.", re.DOTALL)
+_MEANING = {"*": ".*", "?": ".?"}
+
+
+def _pattern(value: str) -> str:
+    """Returns a filter value as a regular expression; a backslash takes a wildcard's meaning away."""
+    return "".join(_MEANING.get(piece) or re.escape(piece[-1]) for piece in _PIECE.findall(value))
 
 
 def _digest(args: Args) -> str:

@@ -6,7 +6,7 @@ Only holds and finds; what a call may do is decided in the action modules. Count
 import heapq
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from itertools import count
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from eni_lab.aws.engine.instance_type import InstanceType
 from eni_lab.aws.engine.ipv6_addresses import Ipv6SubnetPool
 from eni_lab.aws.engine.knobs import Knobs
 from eni_lab.aws.engine.model import CidrReservation, Eni, Instance, SecurityGroup, Subnet, Vpc
-from eni_lab.aws.engine.table import Table
+from eni_lab.aws.engine.table import Table, Term
 
 Args = Mapping[str, Any]
 """A request: members of botocore's input shape."""
@@ -43,8 +43,8 @@ class Region:
         self.subnets: Table[Subnet] = self._table()
         self.groups: Table[SecurityGroup] = self._table()
         self.reservations: Table[CidrReservation] = self._table()
-        self.enis: Table[Eni] = self._table()
-        self.instances: Table[Instance] = self._table()
+        self.enis: Table[Eni] = self._table(_terms_of_eni)
+        self.instances: Table[Instance] = self._table(lambda instance: [("instance-id", instance.id)])
         self.pools: dict[str, SubnetPool] = {}
         self.ipv6_pools: dict[str, Ipv6SubnetPool] = {}
         self.client_tokens: dict[tuple[str, str], tuple[str, Any]] = {}
@@ -54,8 +54,8 @@ class Region:
         self._sequence = count()
         self._elapsed = 0
 
-    def _table(self) -> Table[Any]:
-        return Table(lambda: self.now, lambda: self.knobs.longest_lag)
+    def _table(self, terms: Callable[[Any], Iterable[Term]] = lambda _: ()) -> Table[Any]:
+        return Table(lambda: self.now, lambda: self.knobs.longest_lag, terms)
 
     # --- time
 
@@ -109,15 +109,13 @@ class Region:
 
     def eni_of_attachment(self, attachment_id: str) -> Eni:
         """Returns the ENI an attachment belongs to."""
-        for eni in self.enis.values():
-            if eni.attachment is not None and eni.attachment.id == attachment_id:
-                return eni
+        for eni in self.enis.find("attachment.attachment-id", attachment_id):
+            return eni
         raise attachment_not_found(attachment_id)
 
     def enis_of(self, instance_id: str) -> list[Eni]:
         """Returns the ENIs of an instance, by card and device index."""
-        mine = [e for e in self.enis.values() if e.attachment is not None and e.attachment.instance_id == instance_id]
-        return sorted(mine, key=slot_of)
+        return sorted(self.enis.find("attachment.instance-id", instance_id), key=slot_of)
 
     def subnet(self, subnet_id: str) -> Subnet:
         """Returns a subnet by id."""
@@ -143,6 +141,15 @@ class Region:
         """Returns an instance type by name."""
         text = f"The following supplied instance types do not exist: [{name}]"
         return _found(self.types.get(name), "InvalidInstanceType", text)
+
+
+def _terms_of_eni(eni: Eni) -> Iterator[Term]:
+    """Yields what ENIs are found by, under the names of DescribeNetworkInterfaces' filters."""
+    yield "mac-address", eni.mac
+    yield from ((f"tag:{key}", value) for key, value in eni.tags.items())
+    if eni.attachment is not None:
+        yield "attachment.attachment-id", eni.attachment.id
+        yield "attachment.instance-id", eni.attachment.instance_id
 
 
 def slot_of(eni: Eni) -> tuple[int, int]:
