@@ -1,0 +1,23 @@
+"""docs/operations.md has a section for every reason a person can meet, and for no other."""
+
+import re
+from pathlib import Path
+
+from eni_crds.conditions import ConditionType, Reason
+
+PAGE = (Path(__file__).parents[1] / "docs/operations.md").read_text()
+ALL_IS_WELL = {
+    Reason.POOL_READY,
+    Reason.ADDRESSES_AVAILABLE,
+    Reason.AGENT_SERVING,
+    Reason.NETWORK_IN_ORDER,
+    Reason.NOT_AFFECTED,
+}
+
+
+def test_every_reason_has_a_section() -> None:
+    assert set(re.findall(r"^### (\w+)$", PAGE, re.MULTILINE)) == {r.value for r in Reason} - ALL_IS_WELL
+
+
+def test_every_condition_is_explained() -> None:
+    assert {type_ for type_ in ConditionType if f"`{type_}`" not in PAGE} == set()
