@@ -6,12 +6,12 @@ Numbers are VPC CNI's where it has one, so that a node looks familiar; ``docs/da
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, collapse_addresses
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, collapse_addresses, ip_network
 from typing import Final
 
-from eni_crds.nodeippool import EniRole, EniState, Supply, SupplyEni
+from eni_crds.nodeippool import SERVING_ROLES, EniRole, EniState, Supply, SupplyEni
 
 POD_TABLE: Final = 512
 """Table that holds a /32 route to each pod of the node and nothing else: no match falls through to the next rule."""
@@ -142,17 +142,19 @@ def desired(supply: Supply, settings: NetworkSettings, ifnames: Mapping[str, str
     """Returns the state wanted for a supply.
 
     Args:
-        supply: ENIs that are detaching or that we do not manage contribute nothing.
-        settings: a person's choices.
+        supply: ENIs that are detaching, or whose role serves no pods, contribute nothing and are left alone. One that
+            is excluded or on its way out still serves the pods it has.
+        settings: a person's choices; those about source translation stand where the supply makes none.
         ifnames: name of the link by MAC in lower case; an ENI whose link is not there yet contributes nothing.
 
     Raises:
         ValueError: an address or a CIDR of the supply or the settings is none.
     """
+    settings = _under(supply, settings)
     present = [(eni, ifnames[eni.mac.lower()]) for eni in supply.enis if _serves(eni) and eni.mac.lower() in ifnames]
     items: dict[Item, str] = dict.fromkeys(_shared_items(settings), SHARED)
     primaries = [(eni, ifname) for eni, ifname in present if eni.role is EniRole.PRIMARY]
-    secondaries = [(eni, ifname) for eni, ifname in present if eni.role is EniRole.SECONDARY]
+    secondaries = [(eni, ifname) for eni, ifname in present if eni.role is not EniRole.PRIMARY]
     for eni, ifname in primaries:
         items |= dict.fromkeys(_primary_items(ifname, settings), eni.id)
         items[_firewall(supply, eni, ifname, settings)] = SHARED
@@ -172,7 +174,20 @@ def table_of(eni: SupplyEni) -> int:
 
 
 def _serves(eni: SupplyEni) -> bool:
-    return eni.role is not EniRole.UNMANAGED and eni.state in _SERVING
+    return eni.role in SERVING_ROLES and eni.state in _SERVING
+
+
+def _under(supply: Supply, settings: NetworkSettings) -> NetworkSettings:
+    """Returns the settings as the supply overrides them; IPv6 destinations are nothing to IPv4's translation."""
+    if supply.snat is None:
+        return settings
+    external, excluded = supply.snat.external, supply.snat.exclude_cidrs
+    if external is not None:
+        settings = replace(settings, external_snat=external)
+    if excluded is not None:
+        networks = (ip_network(cidr, strict=False) for cidr in excluded)
+        settings = replace(settings, exclude_snat_cidrs=tuple(str(each) for each in networks if each.version == 4))
+    return settings
 
 
 def _shared_items(settings: NetworkSettings) -> Iterator[Item]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eni_crds.nodeippool import EniState
+from eni_crds.nodeippool import EniState, Snat
 from eni_node_agent.network.converge import Converger
 from eni_node_agent.network.desired import NetworkSettings
 from eni_node_agent.network.drift import OUR_PROTOCOL
@@ -157,6 +157,18 @@ def test_detaching_eni_contributes_nothing(node: Node, converger: Converger) -> 
     detaching = supply_of(PRIMARY, supply_eni(SECONDARY, EniState.DETACHING))
     assert node.do(converger.converge, detaching).state.ready == {PRIMARY.eni_id}
     assert rules(node) == {(512, "512", None), (1024, "254", "0x80")}
+
+
+def test_translation_follows_the_supply_and_is_no_repair(node: Node, converger: Converger) -> None:
+    def listing(snat: Snat | None) -> str:
+        convergence = node.do(converger.converge, BOTH.model_copy(update={"snat": snat}))
+        assert (convergence.state.problems, convergence.repairs) == ((), ())
+        return node.run(["nft", "list", "table", "ip", "eni-agent"]).stdout
+
+    assert "snat to 10.0.1.10" in listing(None)
+    assert "snat to" not in listing(Snat(external=True))
+    assert "198.51.100.0/24" in listing(Snat(exclude_cidrs=["198.51.100.0/24"]))
+    assert "198.51.100.0/24" not in listing(None)
 
 
 def test_what_others_own_stays(node: Node, converger: Converger) -> None:

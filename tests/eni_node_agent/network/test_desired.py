@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eni_crds.nodeippool import EniRole, EniState, Supply
+from eni_crds.nodeippool import EniRole, EniState, Releasing, Supply
+from eni_crds.nodeippool import Snat as SupplySnat
 from eni_node_agent.network.desired import (
     SHARED,
     Firewall,
@@ -82,15 +83,35 @@ def test_source_rules_cover_exactly_what_the_eni_has(hosts: set[int], prefixes: 
     assert sorted(addresses, key=IPv4Address) == sorted(owned, key=IPv4Address)
 
 
-@pytest.mark.parametrize("update", [{"state": EniState.DETACHING}, {"role": EniRole.UNMANAGED}], ids=str)
-def test_eni_that_does_not_serve_contributes_nothing(update: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"state": EniState.DETACHING},
+        {"role": EniRole.UNMANAGED},
+        {"role": EniRole.TRUNK},
+        {"role": EniRole.EFA_ONLY},
+    ],
+    ids=str,
+)
+def test_eni_that_does_not_serve_is_left_alone(update: dict[str, object]) -> None:
     eni = supply_eni(SECONDARY).model_copy(update=update)
-    assert state_of(supply_of(PRIMARY, eni)).items == state_of(supply_of(PRIMARY)).items
+    assert state_of(supply_of(PRIMARY, eni)) == state_of(supply_of(PRIMARY))
 
 
-@pytest.mark.parametrize("state", [EniState.ATTACHING, EniState.RELEASING])
-def test_eni_that_comes_or_still_carries_pods_is_set_up(state: EniState) -> None:
-    assert state_of(supply_of(PRIMARY, supply_eni(SECONDARY, state))) == state_of()
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"state": EniState.ATTACHING},
+        {"state": EniState.RELEASING},
+        {"releasing": [Releasing(cidr="10.0.1.48/28", token="t1"), Releasing(cidr="10.0.1.21/32", token="t2")]},
+        {"excluded": "subnet-1 is tagged kubernetes.io/role/cni=0"},
+        {"role": EniRole.EFA},
+    ],
+    ids=str,
+)
+def test_eni_that_comes_or_carries_pods_is_set_up(update: dict[str, object]) -> None:
+    eni = supply_eni(SECONDARY).model_copy(update=update)
+    assert state_of(supply_of(PRIMARY, eni)) == state_of()
 
 
 def test_eni_without_a_link_yet_contributes_nothing() -> None:
@@ -128,3 +149,30 @@ def test_external_snat_leaves_node_ports_marked() -> None:
 def test_mark_rule_goes_when_neither_translation_nor_node_ports_are_ours() -> None:
     settings = NetworkSettings(external_snat=True, node_port_support=False)
     assert {rule.priority for rule in rules_of(state_of(BOTH, settings))} == {512, 1536, 32765}
+
+
+HOSTS_OWN = NetworkSettings(external_snat=True, exclude_snat_cidrs=("192.168.0.0/16",))
+
+
+@pytest.mark.parametrize(
+    ("snat", "external", "exempt"),
+    [
+        pytest.param(None, True, None, id="none: the settings'"),
+        pytest.param(SupplySnat(), True, None, id="empty: the settings'"),
+        pytest.param(SupplySnat(external=False), False, ("10.0.0.0/16", "192.168.0.0/16"), id="translation alone"),
+        pytest.param(
+            SupplySnat(external=False, exclude_cidrs=["172.16.3.4/12", "2001:db8::/32"]),
+            False,
+            ("10.0.0.0/16", "172.16.0.0/12"),
+            id="both, and IPv6 is nothing to it",
+        ),
+        pytest.param(SupplySnat(external=False, exclude_cidrs=[]), False, ("10.0.0.0/16",), id="none excluded"),
+        pytest.param(SupplySnat(exclude_cidrs=["172.16.0.0/12"]), True, None, id="destinations alone"),
+    ],
+)
+def test_supply_overrides_the_settings_of_translation(
+    *, snat: SupplySnat | None, external: bool, exempt: tuple[str, ...] | None
+) -> None:
+    found = firewall_of(HOSTS_OWN, BOTH.model_copy(update={"snat": snat})).snat
+    assert (found is None) == external
+    assert (found.exempt if found else None) == exempt
