@@ -27,9 +27,9 @@ class KeyValueFormatter(logging.Formatter):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the operator; returns 2 when the settings are wrong, each said on stderr."""
     parser = argparse.ArgumentParser(
-        prog="eni-operator", description="Holds the right number of VPC addresses on a node."
+        prog="eni-operator", description="Holds the right number of VPC addresses on every node."
     )
-    parser.add_argument("--scope", choices=SCOPES, help="one node (the default), or the whole cluster")
+    parser.add_argument("--scope", choices=SCOPES, help="one node (the default), or every node; ENI_SCOPE otherwise")
     options = parser.parse_args(argv)
     try:
         settings = Settings.from_env(os.environ, scope=options.scope)
@@ -48,7 +48,7 @@ def _set_up_logging(settings: Settings) -> None:
     handler.setFormatter(KeyValueFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     for warning in settings.warnings:
-        logging.getLogger(__name__).warning("a setting is ignored", extra={"detail": warning})
+        logging.getLogger(__name__).warning("a setting is not in force", extra={"detail": warning})
 
 
 if __name__ == "__main__":

@@ -1,14 +1,29 @@
 """Resolves the effective policy: NodeIPPool.spec > ENIConfig.spec.policy > AWS environment variables > our default.
 
 Decides each value and its origin. Does not decide what a value means (``planning.capacity``) and parses nothing
-(the operator's settings do).
+(the operator's settings do). Not every level has every value:
+
+=====================  ====  =========  ===========  =======
+value                  pool  ENIConfig  environment  default
+=====================  ====  =========  ===========  =======
+mode, cooldown         yes   yes        yes          yes
+warm, minimum targets  yes   yes        yes          demand
+maximumENIs            yes   yes        yes          none
+maximumPods, -IPs      yes   yes        no           none
+releaseAfterSeconds    yes   yes        no           yes
+releaseBatch           yes   yes        no           none
+drainOnChange          yes   yes        no           yes
+families               yes   no         yes          IPv4
+paused                 yes   no         no           no
+provisioning           no    no         yes          yes
+=====================  ====  =========  ===========  =======
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from eni_crds.nodeippool import Mode, NodeIPPoolSpec, PolicySpec
+from eni_crds.nodeippool import Family, Mode, NodeIPPoolSpec, PolicySpec
 from eni_operator.domain.policy import EnvironmentPolicy, Origin, Policy
 
 DEFAULT_COOLDOWN_SECONDS: Final = 30
@@ -35,7 +50,8 @@ def resolve(pool: NodeIPPoolSpec, eniconfig: PolicySpec | None, environment: Env
     """Returns the policy in force, field by field from the strongest level that sets the field.
 
     Address targets override ``warm_enis`` and ``warm_prefixes`` as in VPC CNI, but not those of a stronger level: a
-    person's ``warmENIs`` on the pool is not undone by a WARM_IP_TARGET in the environment.
+    person's ``warmENIs`` on the pool is not undone by a WARM_IP_TARGET in the environment. ``origins`` names the fields
+    of ``spec.policy`` that are in force; families, paused and provisioning are none of them.
     """
     levels = (
         (Origin.POOL, _set_fields(pool.policy)),
@@ -44,7 +60,13 @@ def resolve(pool: NodeIPPoolSpec, eniconfig: PolicySpec | None, environment: Env
         (Origin.DEFAULT, _defaults()),
     )
     resolved = _drop_weaker_ip_targets(_strongest(levels))
-    return _policy(resolved, paused=pool.paused)
+    return _policy(resolved, pool, environment)
+
+
+def _families(pool: NodeIPPoolSpec, environment: EnvironmentPolicy) -> tuple[Family, ...]:
+    """Returns the families of the strongest level that names any, IPv4 first and each once."""
+    asked = pool.families or environment.families or (Family.IPV4,)
+    return tuple(family for family in Family if family in asked)
 
 
 def _set_fields(spec: PolicySpec) -> dict[str, int | Mode]:
@@ -70,6 +92,7 @@ def _defaults() -> dict[str, int | Mode]:
         "mode": Mode.SECONDARY,
         "cooldown_seconds": DEFAULT_COOLDOWN_SECONDS,
         "release_after_seconds": DEFAULT_RELEASE_AFTER_SECONDS,
+        "drain_on_change": False,
     }
 
 
@@ -96,7 +119,7 @@ def _drop_weaker_ip_targets(resolved: _Resolved) -> _Resolved:
     )
 
 
-def _policy(resolved: _Resolved, *, paused: bool) -> Policy:
+def _policy(resolved: _Resolved, pool: NodeIPPoolSpec, environment: EnvironmentPolicy) -> Policy:
     mode = resolved.values["mode"]
     assert isinstance(mode, Mode)
     numbers = {name: value for name, value in resolved.values.items() if isinstance(value, int)}
@@ -112,6 +135,10 @@ def _policy(resolved: _Resolved, *, paused: bool) -> Policy:
         cooldown_seconds=float(numbers["cooldown_seconds"]),
         release_after_seconds=float(numbers["release_after_seconds"]),
         headroom=DEFAULT_HEADROOM,
-        paused=paused,
+        paused=pool.paused,
         origins=resolved.origins,
+        release_batch=numbers.get("release_batch"),
+        drain_on_change=bool(numbers["drain_on_change"]),
+        families=_families(pool, environment),
+        provisioning=environment.provisioning,
     )

@@ -1,8 +1,10 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eni_crds.nodeippool import Mode, NodeIPPoolSpec, PolicySpec
+from eni_crds.nodeippool import Family, Mode, NodeIPPoolSpec, PolicySpec
 from eni_operator.domain.policy import EnvironmentPolicy, Origin, Policy
 from eni_operator.planning import precedence
 
@@ -20,7 +22,11 @@ def test_nothing_set_anywhere_gives_our_default() -> None:
     assert policy.mode is Mode.SECONDARY
     assert (policy.warm_ips, policy.minimum_ips, policy.warm_prefixes, policy.warm_enis) == (None,) * 4
     assert (policy.cooldown_seconds, policy.release_after_seconds, policy.headroom) == (30.0, 5.0, 1)
-    assert set(policy.origins.values()) == {Origin.DEFAULT}
+    assert (policy.release_batch, policy.drain_on_change) == (None, False)
+    assert (policy.families, policy.provisioning, policy.paused) == ((Family.IPV4,), True, False)
+    assert policy.origins == dict.fromkeys(
+        ["mode", "cooldown_seconds", "release_after_seconds", "drain_on_change"], Origin.DEFAULT
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,6 +86,103 @@ def test_the_target_of_the_other_mode_does_not_hide_address_targets() -> None:
     assert resolve({"mode": "prefix", "warmENIs": 1}, warm_ips=5).warm_ips == 5
 
 
+@pytest.mark.parametrize(
+    ("pool", "eniconfig", "value", "origin"),
+    [
+        ({"releaseBatch": 4}, {"releaseBatch": 8}, 4, Origin.POOL),
+        ({}, {"releaseBatch": 8}, 8, Origin.ENICONFIG),
+        ({}, None, None, None),
+    ],
+)
+def test_release_batch_comes_from_people_or_is_unbounded(
+    pool: dict[str, Any], eniconfig: dict[str, Any] | None, value: int | None, origin: Origin | None
+) -> None:
+    policy = resolve(pool, eniconfig)
+    assert (policy.release_batch, policy.origins.get("release_batch")) == (value, origin)
+
+
+@pytest.mark.parametrize(
+    ("pool", "eniconfig", "origin"),
+    [
+        ({"drainOnChange": True}, {"drainOnChange": False}, Origin.POOL),
+        ({}, {"drainOnChange": True}, Origin.ENICONFIG),
+    ],
+)
+def test_drain_on_change_is_asked_for(pool: dict[str, Any], eniconfig: dict[str, Any], origin: Origin) -> None:
+    policy = resolve(pool, eniconfig)
+    assert (policy.drain_on_change, policy.origins["drain_on_change"]) == (True, origin)
+
+
+def test_a_pool_may_refuse_the_drain_its_eniconfig_asks_for() -> None:
+    policy = resolve({"drainOnChange": False}, {"drainOnChange": True})
+    assert (policy.drain_on_change, policy.origins["drain_on_change"]) == (False, Origin.POOL)
+
+
+IPV4, IPV6 = Family.IPV4, Family.IPV6
+
+
+@pytest.mark.parametrize(
+    ("pool", "environment", "families"),
+    [
+        ([IPV6], (IPV4,), (IPV6,)),
+        ([IPV6, IPV4, IPV6], None, (IPV4, IPV6)),
+        (None, (IPV4, IPV6), (IPV4, IPV6)),
+        (None, (IPV6,), (IPV6,)),
+        ([], (IPV6,), (IPV6,)),
+        (None, None, (IPV4,)),
+    ],
+)
+def test_families_are_the_pools_then_the_environments_then_ipv4(
+    pool: list[Family] | None, environment: tuple[Family, ...] | None, families: tuple[Family, ...]
+) -> None:
+    policy = precedence.resolve(NodeIPPoolSpec(families=pool), None, EnvironmentPolicy(families=environment))
+    assert policy.families == families
+    assert "families" not in policy.origins
+
+
+def test_nobody_overrules_provisioning_that_is_off() -> None:
+    policy = precedence.resolve(NodeIPPoolSpec(paused=False), None, EnvironmentPolicy(provisioning=False))
+    assert (policy.provisioning, policy.is_halted) == (False, True)
+
+
 def test_paused_is_the_persons_word() -> None:
     spec = NodeIPPoolSpec(paused=True)
-    assert precedence.resolve(spec, None, EnvironmentPolicy()).paused
+    policy = precedence.resolve(spec, None, EnvironmentPolicy())
+    assert (policy.paused, policy.is_halted) == (True, True)
+
+
+NUMBER = st.none() | st.integers(1, 60)
+SPECS = st.builds(
+    PolicySpec,
+    mode=st.none() | st.sampled_from(Mode),
+    **{name: NUMBER for name in PolicySpec.model_fields if name not in ("mode", "drain_on_change")},
+    drain_on_change=st.none() | st.booleans(),
+)
+ENVIRONMENTS = st.builds(
+    EnvironmentPolicy,
+    mode=st.sampled_from([None, Mode.PREFIX, Mode.SECONDARY]),
+    warm_ips=NUMBER,
+    minimum_ips=NUMBER,
+    warm_prefixes=NUMBER,
+    warm_enis=NUMBER,
+    maximum_enis=NUMBER,
+    cooldown_seconds=NUMBER,
+)
+
+
+@given(pool=SPECS, eniconfig=SPECS, environment=ENVIRONMENTS)
+def test_a_value_in_force_is_that_of_its_origin_and_no_stronger_level_sets_it(
+    pool: PolicySpec, eniconfig: PolicySpec, environment: EnvironmentPolicy
+) -> None:
+    policy = precedence.resolve(NodeIPPoolSpec(policy=pool), eniconfig, environment)
+    levels = {Origin.POOL: pool, Origin.ENICONFIG: eniconfig, Origin.ENVIRONMENT: environment}
+    for name in PolicySpec.model_fields:
+        told = {origin: getattr(level, name, None) for origin, level in levels.items()}
+        told = {origin: value for origin, value in told.items() if value is not None}
+        if name in policy.origins and policy.origins[name] is not Origin.DEFAULT:
+            assert next(iter(told.items())) == (policy.origins[name], getattr(policy, name))
+        elif name in policy.origins:
+            assert not told
+        else:
+            assert getattr(policy, name) is None
+            assert not told or name in ("warm_ips", "minimum_ips")
