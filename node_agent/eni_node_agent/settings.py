@@ -64,6 +64,9 @@ class Settings:
     """ENI_PROC_SYS. The node's sysctls; a container may write those it sees at a mount of its own, not at /proc/sys."""
     hold_seconds: float = 20.0
     """ENI_HOLD_SECONDS. How long an ADD waits for the pool to grow; the kubelet gives a sandbox 4 minutes in all."""
+    heartbeat_seconds: float = 120.0
+    """ENI_HEARTBEAT_SECONDS. Longest time between two reports, give or take a third; the operator takes an agent that
+    has not reported for 360 s for gone."""
     http_address: str = "127.0.0.1:61680"
     """ENI_HTTP_ADDRESS. Host and port of /healthz, /readyz and /metrics; on loopback, as pods must not see it."""
     log_level: str = "INFO"
@@ -107,7 +110,8 @@ class Settings:
             "run_dir": reader.absolute_path("ENI_RUN_DIR", "/run/eni-agent"),
             "state_dir": reader.absolute_path("ENI_STATE_DIR", "/var/lib/eni-agent"),
             "proc_sys": reader.absolute_path("ENI_PROC_SYS", "/proc/sys"),
-            "hold_seconds": reader.seconds("ENI_HOLD_SECONDS", 20.0),
+            "hold_seconds": reader.seconds("ENI_HOLD_SECONDS", 20.0, (0, 120)),
+            "heartbeat_seconds": reader.seconds("ENI_HEARTBEAT_SECONDS", 120.0, (1, 240)),
             "http_address": reader.host_port("ENI_HTTP_ADDRESS", "127.0.0.1:61680"),
             "log_level": reader.choice("ENI_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
         }
@@ -174,8 +178,9 @@ class _Reader:
     def absolute_path(self, name: str, default: str) -> Path:
         return self.strict(name, _absolute_path, default, "an absolute path")
 
-    def seconds(self, name: str, default: float) -> float:
-        return self.strict(name, _seconds, f"{default:g}", "a number of seconds from 0 to 120")
+    def seconds(self, name: str, default: float, limits: tuple[int, int]) -> float:
+        allowed = "a number of seconds from {} to {}".format(*limits)
+        return self.strict(name, lambda value: _seconds(value, *limits), f"{default:g}", allowed)
 
     def host_port(self, name: str, default: str) -> str:
         return self.strict(name, _host_port, default, "an address and a port as in 127.0.0.1:61680")
@@ -223,9 +228,9 @@ def _absolute_path(value: str) -> Path:
     return path
 
 
-def _seconds(value: str) -> float:
+def _seconds(value: str, least: int, most: int) -> float:
     seconds = float(value)
-    if not 0 <= seconds <= 120:
+    if not least <= seconds <= most:
         raise ValueError(value)
     return seconds
 

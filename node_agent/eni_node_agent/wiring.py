@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import ModuleType
@@ -22,7 +23,7 @@ from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pods import Pod, follow_pods
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
-from eni_node_agent.cluster.usage import UsageWriter
+from eni_node_agent.cluster.usage import UsageWriter, heartbeat_pause
 from eni_node_agent.ledger.journal import Journal
 from eni_node_agent.ledger.ledger import Ledger
 from eni_node_agent.metrics import Metrics
@@ -106,7 +107,7 @@ class Agent:
         kube = await _load("eni_node_agent.cluster.kube")
         api = kube.KubeApi.in_cluster(self._settings.cluster_endpoint, self._settings.service_account_dir)
         node = self._settings.node_name
-        self._writer = UsageWriter(api, node, self._reporter.report, clock=self._clock)
+        self._writer = UsageWriter(api, node, self._reporter.report, heartbeat=self._heartbeat_pause, clock=self._clock)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(follow_pool(api, node, self._see_pool).run())
@@ -171,6 +172,9 @@ class Agent:
 
     def _explain(self) -> Refusal:
         return self._flow.explain()
+
+    def _heartbeat_pause(self) -> float:
+        return heartbeat_pause(self._settings.heartbeat_seconds, random.random())  # noqa: S311  nothing to guess
 
     def _poke(self) -> None:
         if self._writer is not None:

@@ -48,6 +48,7 @@ def test_reports_all_problems_together() -> None:
         ("CLUSTER_ENDPOINT", "http://10.0.0.1:6443/", "cluster_endpoint", "http://10.0.0.1:6443"),
         ("HOST_CNI_BIN_PATH", "/bin", "cni_bin_dir", Path("/bin")),
         ("ENI_HOLD_SECONDS", "2.5", "hold_seconds", 2.5),
+        ("ENI_HEARTBEAT_SECONDS", "30", "heartbeat_seconds", 30.0),
         ("ENI_STATE_DIR", "/state", "state_dir", Path("/state")),
     ],
 )
@@ -60,7 +61,16 @@ def test_pods_get_the_mtu_of_the_enis_unless_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("ENI_SOCKET_PATH", "agent.sock"), ("ENI_HTTP_ADDRESS", "61680"), ("ENI_HTTP_ADDRESS", "a:b")]
+    ("name", "value"),
+    [
+        ("ENI_SOCKET_PATH", "agent.sock"),
+        ("ENI_HTTP_ADDRESS", "61680"),
+        ("ENI_HTTP_ADDRESS", "a:b"),
+        ("ENI_HEARTBEAT_SECONDS", "0"),
+        ("ENI_HEARTBEAT_SECONDS", "241"),
+        ("ENI_HEARTBEAT_SECONDS", "nan"),
+        ("ENI_HEARTBEAT_SECONDS", "2m"),
+    ],
 )
 def test_refuses_what_cannot_be_meant(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f'{name} is "{value}"'):

@@ -1,7 +1,8 @@
 """Usage: the agent's part of the NodeIPPool's status, written seldom but never late.
 
 Decides when a write is worth it: rising demand at once, answers of the release handshake soon, the rest quietly, what
-is unchanged never. What usage is comes from the ledger and the pods; who acts on it is the operator.
+is unchanged only as a heartbeat every few minutes. What usage is comes from the ledger and the pods; who acts on it is
+the operator, which takes an agent that has not reported for six minutes for gone.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ BRISK_SECONDS: Final = 0.25
 """Between writes while demand rises or a handshake waits."""
 QUIET_SECONDS: Final = 3.0
 """Between writes of everything else: falling demand, counts a person reads."""
+HEARTBEAT_SPREAD: Final = 0.33
+"""Heartbeats come earlier or later by up to this part, so that those of many nodes do not come together."""
 RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 10.0
 NOT_FOUND: Final = 404
@@ -59,6 +62,11 @@ def delay(written: Report | None, current: Report, since_write: float) -> float 
     return max(QUIET_SECONDS - since_write, URGENT_SECONDS)
 
 
+def heartbeat_pause(seconds: float, random: float) -> float:
+    """Returns in how many seconds a node says that it is still there, given a random number from 0 to 1."""
+    return seconds * (1 + HEARTBEAT_SPREAD * (2 * random - 1))
+
+
 class UsageWriter:
     """Writes the report when it is worth it; ``poke`` tells that something may have changed."""
 
@@ -68,18 +76,30 @@ class UsageWriter:
         node: str,
         report: Callable[[], Report],
         *,
+        heartbeat: Callable[[], float],
         clock: Callable[[], float],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """Makes the writer; ``clock`` gives seconds, ``report`` the truth of the moment."""
+        """Makes the writer.
+
+        Args:
+            api: the API server.
+            node: whose NodeIPPool.
+            report: gives the truth of the moment.
+            heartbeat: gives the longest time between two writes, in seconds; asked after every write.
+            clock: gives seconds.
+            sleep: waits, in seconds.
+        """
         self._api = api
         self._node = node
         self._report = report
+        self._heartbeat = heartbeat
         self._clock = clock
         self._sleep = sleep
         self._poked = asyncio.Event()
         self._written: Report | None = None
         self._written_at = float("-inf")
+        self._heartbeat_at = clock()
         self._failures = 0
 
     def poke(self) -> None:
@@ -94,7 +114,9 @@ class UsageWriter:
     async def run(self) -> None:
         """Writes for ever."""
         while True:
-            await self._poked.wait()
+            if not await self._is_poked_within(self._heartbeat_at - self._clock()):
+                await self._write(self._report())
+                continue
             self._poked.clear()
             seconds = delay(self._written, self._report(), self._clock() - self._written_at)
             if seconds is None:
@@ -116,7 +138,7 @@ class UsageWriter:
 
     async def _is_poked_within(self, seconds: float) -> bool:
         """Waits; ends early when poked."""
-        sleeping = asyncio.ensure_future(self._sleep(seconds))
+        sleeping = asyncio.ensure_future(self._sleep(max(seconds, 0.0)))
         poked = asyncio.ensure_future(self._poked.wait())
         try:
             await asyncio.wait({sleeping, poked}, return_when=asyncio.FIRST_COMPLETED)
@@ -139,6 +161,7 @@ class UsageWriter:
             await self._fail(error)
         else:
             self._written, self._written_at, self._failures = report, self._clock(), 0
+            self._heartbeat_at = self._written_at + self._heartbeat()
 
     async def _fail(self, error: ApiError | UnreachableError) -> None:
         """Waits and asks for another try; says once what is wrong."""
