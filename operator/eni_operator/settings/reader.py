@@ -1,7 +1,7 @@
 """Reads variables one by one and gathers what is wrong with them.
 
-Decides nothing about any one variable. Empty is as if not set, everywhere. A variable may be read more than once (for
-its value and for a combination rule): what is wrong with it is told once.
+Decides nothing about any one variable. Empty is as if not set, everywhere. A lenient variable may be read more than
+once (for its value and for a combination rule): what is wrong with it is told once.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,10 +86,9 @@ class Reader:
 
     def refuse(self, sentence: str) -> None:
         """Adds a problem."""
-        if sentence not in self.problems:
-            self.problems.append(sentence)
+        self.problems.append(sentence)
 
     def warn(self, sentence: str) -> None:
-        """Adds a warning."""
+        """Adds a warning, once."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)

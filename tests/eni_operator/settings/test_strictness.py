@@ -32,6 +32,7 @@ def test_all_problems_are_told_together() -> None:
         ("ENI_LOG_LEVEL", "warn", "ENI_LOG_LEVEL='warn' is wrong: it must be one of debug, info, warning, error"),
         ("ENI_RESYNC_SECONDS", "1h", "ENI_RESYNC_SECONDS='1h' is wrong: it must be a whole number, 1 or more"),
         ("ENI_METRICS_ADDRESS", ":80", "ENI_METRICS_ADDRESS=':80' is wrong: it must be host:port, the port from 0"),
+        ("ENI_METRICS_ADDRESS", " a:80", "ENI_METRICS_ADDRESS=' a:80' is wrong: it must be host:port"),
         ("ENI_METRICS_ADDRESS", "a:65536", "ENI_METRICS_ADDRESS='a:65536' is wrong: it must be host:port"),
         ("ENI_HOLD_SECONDS", "20", "ENI_HOLD_SECONDS is no setting of the operator: it must be removed"),
     ],

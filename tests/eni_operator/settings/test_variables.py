@@ -19,6 +19,7 @@ POLICY = [
     ("WARM_IP_TARGET", "5", "warm_ips", 5),
     ("WARM_IP_TARGET", "+5", "warm_ips", 5),
     ("WARM_IP_TARGET", "007", "warm_ips", 7),
+    ("WARM_IP_TARGET", f"{5:030}", "warm_ips", 5),
     ("WARM_IP_TARGET", "0", "warm_ips", 0),
     ("WARM_IP_TARGET", "-1", "warm_ips", NOT_SET),
     ("WARM_IP_TARGET", "many", "warm_ips", NOT_SET),
