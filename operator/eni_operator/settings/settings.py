@@ -37,6 +37,8 @@ class Settings:
     """MY_POD_NAME: this process's own pod."""
     pod_namespace: str = ""
     """MY_POD_NAMESPACE: the namespace of this process's own pod."""
+    pod_uid: str = ""
+    """MY_POD_UID: its uid, without which its Events are not found."""
     policy: EnvironmentPolicy = field(default_factory=EnvironmentPolicy)
     """VPC CNI's targets, limits, families and provisioning."""
     custom_networking: bool = False
@@ -103,6 +105,7 @@ def _read(reader: Reader, scope: str) -> Settings:
         scope=scope,
         pod_name=reader.text("MY_POD_NAME"),
         pod_namespace=reader.text("MY_POD_NAMESPACE"),
+        pod_uid=reader.text("MY_POD_UID"),
         policy=environment.environment_policy(reader),
         custom_networking=environment.custom_networking(reader),
         subnet_discovery=reader.flag("ENABLE_SUBNET_DISCOVERY", default=True),

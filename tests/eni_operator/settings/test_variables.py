@@ -60,6 +60,7 @@ OTHERS = [
     ("MY_NODE_NAME", "node-b", "node_name", "node-b"),
     ("MY_POD_NAME", "eni-operator-x", "pod_name", "eni-operator-x"),
     ("MY_POD_NAMESPACE", "kube-system", "pod_namespace", "kube-system"),
+    ("MY_POD_UID", "0-1-2", "pod_uid", "0-1-2"),
     ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true", "custom_networking", True),
     ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "enabled", "custom_networking", NOT_SET),
     ("ENI_CONFIG_ANNOTATION_DEF", "example.com/cfg", "eniconfig_annotation", "example.com/cfg"),
