@@ -7,6 +7,7 @@ process. Counterpart of the protocol in ``ec2.api``.
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any, Final
 
 from aiobotocore.config import AioConfig
@@ -26,11 +27,13 @@ from eni_operator.domain.instance import InstanceLimits, Reservation, Subnet
 from eni_operator.ec2 import replies
 from eni_operator.ec2.api import MANY, Assigned, EniRequest, InstanceFacts, VpcBlocks
 from eni_operator.ec2.errors import CredentialsMissingError, Ec2Error, Ec2UnavailableError, ThrottledError, classify
-from eni_operator.ec2.throttle import Throttle
+from eni_operator.ec2.throttle import Throttle, Urgency, not_urgent
 
 PAGE_SIZE: Final = 100
 """ENIs in a page: 100 parse in about 20 ms, 1000 would hold the event loop for a quarter of a second. Never unset:
 without it EC2 takes the call as unpaginated, which large accounts are refused."""
+CONNECTIONS: Final = 64
+"""Calls on the wire at once: what the rates of all APIs give at about a second a call. Opened as they are needed."""
 _CREDENTIAL_ERRORS: Final = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -44,9 +47,11 @@ Filters = Mapping[str, Sequence[str]]
 """EC2's: every name must fit, one value of each name does."""
 Observer = Callable[[str, str, float], None]
 """Told of every call: its API, ``ok`` or the name of the error's class, and the seconds it took."""
+LineObserver = Callable[[str, float], None]
+"""Told of every call before it is made: its API and the seconds it stood in line."""
 
 
-def _ignore(_operation: str, _outcome: str, _seconds: float) -> None:
+def _ignore(*_: object) -> None:
     """Observes nothing."""
 
 
@@ -57,13 +62,30 @@ class Ec2Client:
     twice, and only the reconcile loop can ask EC2 in between.
     """
 
-    def __init__(self, sdk: Any, throttle: Throttle, observe: Observer = _ignore) -> None:
+    def __init__(
+        self,
+        sdk: Any,
+        throttle: Throttle,
+        observe: Observer = _ignore,
+        queued: LineObserver = _ignore,
+        urgency: Urgency = not_urgent,
+    ) -> None:
         self._sdk = sdk
         self._throttle = throttle
         self._observe = observe
+        self._queued = queued
+        self._urgency = urgency
+
+    def for_pool(self, urgency: Urgency) -> "Ec2Client":
+        """Returns a client on the same connections and in the same lines, whose calls are as urgent as that says."""
+        return Ec2Client(self._sdk, self._throttle, self._observe, self._queued, urgency)
 
     async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        await self._throttle.acquire(operation)
+        async with self._throttle.turn(operation, self._urgency) as waited:
+            self._queued(operation, waited)
+            return await self._send(operation, parameters)
+
+    async def _send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
         outcome = "ok"
         try:
@@ -71,7 +93,7 @@ class Ec2Client:
         except (ClientError, BotoCoreError, OSError, TimeoutError) as error:
             failure = _translate(operation, error)
             outcome = type(failure).__name__
-            if isinstance(failure, ThrottledError):
+            if isinstance(failure, ThrottledError) and failure.operation == operation:  # it may be STS's refusal
                 self._throttle.refused(operation)
             raise failure from error
         finally:
@@ -245,21 +267,29 @@ def _translate(operation: str, error: Exception) -> Ec2Error:
 
 @asynccontextmanager
 async def open_client(
-    throttle: Throttle, *, region: str | None = None, endpoint_url: str | None = None, observe: Observer = _ignore
+    throttle: Throttle,
+    *,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    read_timeout_seconds: float = 10,
+    observe: Observer = _ignore,
+    queued: LineObserver = _ignore,
 ) -> AsyncIterator[Ec2Client]:
     """Opens the process's client; region, endpoint and credentials come from the environment where not given.
+
+    An answer that takes longer than ``read_timeout_seconds`` is ``Ec2UnavailableError``: the effect is unknown.
 
     With ``AWS_DATA_PATH`` pointing at what ``ec2.model`` wrote, the client costs 2 MB instead of 24.
     """
     config = AioConfig(
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=3,
-        read_timeout=15,
-        max_pool_connections=16,
+        read_timeout=read_timeout_seconds,
+        max_pool_connections=CONNECTIONS,
         tcp_keepalive=True,
-        user_agent_extra="eni-operator",
+        user_agent_extra=f"eni-operator/{version('eni-operator')}",
         warm_up_loader_caches=True,
     )
     session = get_session()
     async with session.create_client("ec2", region_name=region, endpoint_url=endpoint_url, config=config) as sdk:
-        yield Ec2Client(sdk, throttle, observe)
+        yield Ec2Client(sdk, throttle, observe, queued)
