@@ -41,8 +41,8 @@ def test_creation_is_refused_as_ec2_refuses_it(lab: EngineLab) -> None:
         lab.call("CreateNetworkInterface", SubnetId=subnet, Groups=["sg-1"])
     with lab.refused("InvalidParameterCombination", "SecondaryPrivateIpAddressCount, Ipv4PrefixCount"):
         lab.call("CreateNetworkInterface", SubnetId=subnet, SecondaryPrivateIpAddressCount=1, Ipv4PrefixCount=1)
-    with lab.refused("InvalidParameterValue", "Allowed values are ('EFA')"):
-        lab.call("CreateNetworkInterface", SubnetId=subnet, InterfaceType="trunk")
+    with lab.refused("InvalidParameterValue", "Allowed values are interface, efa, efa-only, trunk"):
+        lab.call("CreateNetworkInterface", SubnetId=subnet, InterfaceType="branch")
     with lab.refused("PrivateIpAddressLimitExceeded"):
         lab.call("CreateNetworkInterface", SubnetId=subnet, SecondaryPrivateIpAddressCount=50)
     assert lab.free() == 251

@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from eni_lab.aws.engine.engine import Engine
 from eni_lab.aws.engine.images import IMAGES
@@ -78,15 +79,25 @@ def seed_vpc(engine: Engine, subnet_cidrs: Sequence[str]) -> Ec2Seed:
     return Ec2Seed(vpc_id, tuple(subnets), tuple(groups), tuple(zones))
 
 
-def run_instance(engine: Engine, seed: Ec2Seed, instance_type: str = "m5.large", subnet: int = 0) -> str:
-    """Launches an instance in a seeded subnet and returns its id."""
+def run_instance(
+    engine: Engine,
+    seed: Ec2Seed,
+    instance_type: str = "m5.large",
+    subnet: int = 0,
+    interfaces: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Launches an instance in a seeded subnet and returns its id.
+
+    With ``interfaces`` it has those ENIs from the start (RunInstances' NetworkInterfaces), all in that subnet.
+    """
     architecture = engine.region.instance_type(instance_type).architectures[-1]
+    place, groups = seed.subnet_ids[subnet], [seed.group_ids[subnet]]
     request = {
         "ImageId": IMAGE_OF_ARCHITECTURE[architecture],
         "InstanceType": instance_type,
-        "SubnetId": seed.subnet_ids[subnet],
-        "SecurityGroupIds": [seed.group_ids[subnet]],
         "MinCount": 1,
         "MaxCount": 1,
     }
-    return str(engine.call("RunInstances", request)["Instances"][0]["InstanceId"])
+    listed = [{"SubnetId": place, "Groups": groups, **one} for one in interfaces]
+    network = {"NetworkInterfaces": listed} if listed else {"SubnetId": place, "SecurityGroupIds": groups}
+    return str(engine.call("RunInstances", request | network)["Instances"][0]["InstanceId"])

@@ -1,7 +1,7 @@
 """The stand-in's engine on a clock of its own, with a small VPC, for tests without HTTP."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -45,9 +45,11 @@ class EngineLab:
         assert text in caught.value.message
         assert self.engine.version == before
 
-    def instance(self, instance_type: str = "m5.large", subnet: int = 0) -> str:
-        """Launches an instance."""
-        return run_instance(self.engine, self.seed, instance_type, subnet)
+    def instance(
+        self, instance_type: str = "m5.large", subnet: int = 0, interfaces: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        """Launches an instance, with more ENIs than the primary one if they are given."""
+        return run_instance(self.engine, self.seed, instance_type, subnet, interfaces)
 
     def eni(self, subnet: int = 0, **args: Any) -> str:
         """Creates an ENI and returns its id."""

@@ -20,6 +20,7 @@ def attach_network_interface(region: Region, args: Args) -> Reply:
     if instance.state is not InstanceState.RUNNING:
         raise Ec2Error("IncorrectState", f"Instance '{instance.id}' is not 'running' or 'stopped'.")
     _check_zone(region, eni, instance)
+    _refuse_hot_efa(eni)
     check_attach(region, eni, instance, slot)
     knobs = region.knobs
     attachment = Attachment(
@@ -51,6 +52,7 @@ def detach_network_interface(region: Region, args: Args) -> Reply:
     if attachment.is_primary:
         text = "The network interface at device index 0 and networkCard index 0 cannot be detached."
         raise Ec2Error("OperationNotPermitted", text)
+    _refuse_hot_efa(eni)
     if attachment.detached_at is not None:
         raise Ec2Error("IncorrectState", f"The attachment '{attachment.id}' is already being detached.")
     moment = region.now + region.knobs.detaching_seconds
@@ -63,6 +65,13 @@ def _complete_detachment(region: Region, eni_id: str, attachment_id: str) -> Non
     eni = region.enis.get(eni_id)
     if eni is not None and eni.attachment is not None and eni.attachment.id == attachment_id:
         region.enis.put(eni_id, replace(eni, attachment=None))
+
+
+def _refuse_hot_efa(eni: Eni) -> None:
+    """Raises for an EFA: it comes and goes with a launch or a stopped instance (efa.html; the code is assumed)."""
+    if eni.is_efa:
+        text = f"The EFA '{eni.id}' cannot be attached to or detached from an instance that is running."
+        raise Ec2Error("IncorrectState", text)
 
 
 def _check_zone(region: Region, eni: Eni, instance: Instance) -> None:

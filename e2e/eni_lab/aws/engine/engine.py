@@ -135,7 +135,7 @@ class Engine:
 
 
 def _has_link(region: Region, eni: Eni) -> bool:
-    if eni.attachment is None or region.now < eni.attachment.link_at:
+    if eni.attachment is None or not eni.has_network or region.now < eni.attachment.link_at:
         return False
     instance: Instance | None = region.instances.get(eni.attachment.instance_id)
     return instance is not None and instance.state in {InstanceState.PENDING, InstanceState.RUNNING}

@@ -51,7 +51,6 @@ def status(region: Region, eni: Eni, moment: float) -> str:
 
 
 def _common_view(region: Region, eni: Eni, moment: float) -> dict[str, Any]:
-    name = private_dns_name(region, eni.primary_ip)
     return {
         "NetworkInterfaceId": eni.id,
         "SubnetId": eni.subnet_id,
@@ -62,11 +61,11 @@ def _common_view(region: Region, eni: Eni, moment: float) -> dict[str, Any]:
         "MacAddress": eni.mac,
         "Status": status(region, eni, moment),
         "SourceDestCheck": eni.source_dest_check,
-        "PrivateIpAddress": eni.primary_ip,
-        "PrivateDnsName": name,
+        "PrivateIpAddress": eni.primary_ip or None,
+        "PrivateDnsName": private_dns_name(region, eni.primary_ip) if eni.primary_ip else None,
         "PrivateIpAddresses": [
             {"PrivateIpAddress": address, "PrivateDnsName": private_dns_name(region, address), "Primary": not index}
-            for index, address in enumerate((eni.primary_ip, *eni.addresses))
+            for index, address in enumerate(eni.ipv4_addresses)
         ],
         "Ipv4Prefixes": [{"Ipv4Prefix": prefix} for prefix in eni.prefixes] or None,
         "Ipv6Addresses": [{"Ipv6Address": address, "IsPrimaryIpv6": False} for address in eni.ipv6_addresses],
@@ -108,7 +107,7 @@ def eni_filters(region: Region, moment: float) -> Filters[Eni]:
         return of_eni
 
     def names(eni: Eni) -> list[str]:
-        return [private_dns_name(region, address) for address in (eni.primary_ip, *eni.addresses)]
+        return [private_dns_name(region, address) for address in eni.ipv4_addresses]
 
     return {
         **_CONSTANT,
@@ -151,15 +150,15 @@ _CONSTANT: Filters[Eni] = {
 }
 
 _OF_THE_ENI: Filters[Eni] = {
-    "addresses.primary": lambda eni: ["true", "false"] if eni.addresses else ["true"],
-    "addresses.private-ip-address": lambda eni: [eni.primary_ip, *eni.addresses],
+    "addresses.primary": lambda eni: ["true", "false"][: len(eni.ipv4_addresses)],
+    "addresses.private-ip-address": lambda eni: eni.ipv4_addresses,
     "description": lambda eni: eni.description,
     "group-id": lambda eni: eni.groups,
     "interface-type": lambda eni: eni.interface_type,
     "ipv6-addresses.ipv6-address": lambda eni: eni.ipv6_addresses,
     "mac-address": lambda eni: eni.mac,
     "network-interface-id": lambda eni: eni.id,
-    "private-ip-address": lambda eni: [eni.primary_ip, *eni.addresses],
+    "private-ip-address": lambda eni: eni.ipv4_addresses,
     "source-dest-check": lambda eni: eni.source_dest_check,
     "subnet-id": lambda eni: eni.subnet_id,
     "vpc-id": lambda eni: eni.vpc_id,

@@ -7,16 +7,18 @@ import json
 from typing import Any
 
 from eni_lab.aws.engine.eni_views import eni_filters, eni_view
-from eni_lab.aws.engine.errors import Ec2Error, invalid_combination, invalid_value
-from eni_lab.aws.engine.holdings import IPV4_OF_CREATE, IPV6, Wanted, release_all, take_ipv4, take_ipv6
+from eni_lab.aws.engine.errors import Ec2Error, invalid_combination, invalid_value, no_addresses_on_efa_only
+from eni_lab.aws.engine.holdings import IPV4_OF_ASSIGN, IPV4_OF_CREATE, IPV6, Wanted, release_all, take_ipv4, take_ipv6
 from eni_lab.aws.engine.listing import refuse_ids_with_pages, select_page, select_rows
 from eni_lab.aws.engine.model import Eni, Subnet
 from eni_lab.aws.engine.region import Args, Region, Reply, eni_not_found, require_eni_id
 from eni_lab.aws.engine.security_groups import groups_for
 from eni_lab.aws.engine.tags import tags_on_create
 
-INTERFACE_TYPES = ("interface", "efa", "efa-only")
-"""Branch and trunk are closed to ordinary accounts."""
+INTERFACE_TYPES = ("interface", "efa", "efa-only", "trunk")
+"""What CreateNetworkInterface's API reference allows; branch ENIs come of AssociateTrunkInterface."""
+
+ADDRESS_PARAMETERS = ("PrivateIpAddress", *IPV4_OF_ASSIGN, *IPV6)
 
 INDEXED_FILTERS = {"group-id", "mac-address", "private-dns-name", "private-ip-address", "subnet-id", "vpc-id"}
 """Filters that let a large account describe without pages (DescribeNetworkInterfaces' API reference)."""
@@ -43,7 +45,7 @@ def make_eni(region: Region, args: Args, tags: dict[str, str]) -> Eni:
     if len(region.enis) >= region.knobs.eni_quota:
         text = "The maximum number of network interfaces has been reached."
         raise Ec2Error("NetworkInterfaceLimitExceeded", text)
-    holdings = _take(region, subnet, args)
+    holdings = _take(region, subnet, args) if kind != "efa-only" else _nothing(args)
     eni = Eni(
         id=region.new_id("eni"),
         subnet_id=subnet.id,
@@ -136,9 +138,7 @@ def _create_reply(region: Region, eni: Eni, token: str | None) -> Reply:
 
 
 def _take(region: Region, subnet: Subnet, args: Args) -> dict[str, Any]:
-    primary, secondary = _named_addresses(args)
-    wanted = Wanted.of({**args, "SecondaryAddresses": secondary}, IPV4_OF_CREATE)
-    ipv6 = Wanted.of(args, IPV6)
+    primary, wanted, ipv6 = read_addresses(args)
     _check_unattached_limit(region, wanted, ipv6)
     pool = region.pools[subnet.id]
     with pool.all_or_nothing():
@@ -152,6 +152,20 @@ def _take(region: Region, subnet: Subnet, args: Args) -> dict[str, Any]:
         "ipv6_addresses": ipv6_addresses,
         "ipv6_prefixes": ipv6_prefixes,
     }
+
+
+def read_addresses(args: Args) -> tuple[str | None, Wanted, Wanted]:
+    """Returns the primary address a creating call names, and what else it wants of IPv4 and of IPv6."""
+    primary, secondary = _named_addresses(args)
+    return primary, Wanted.of({**args, "SecondaryAddresses": secondary}, IPV4_OF_CREATE), Wanted.of(args, IPV6)
+
+
+def _nothing(args: Args) -> dict[str, Any]:
+    """Returns what an EFA-only ENI holds; raises when addresses are asked for all the same."""
+    asked = [name for name in ADDRESS_PARAMETERS if args.get(name)]
+    if asked:
+        raise no_addresses_on_efa_only(asked[0])
+    return {"primary_ip": ""}
 
 
 def _named_addresses(args: Args) -> tuple[str | None, list[str]]:
@@ -177,7 +191,9 @@ def _check_unattached_limit(region: Region, wanted: Wanted, ipv6: Wanted) -> Non
 def _interface_type(args: Args) -> str:
     kind: str = args.get("InterfaceType", "interface")
     if kind not in INTERFACE_TYPES:
-        text = f"Value ({kind}) for parameter interfaceType is invalid. Allowed values are ('EFA')"
+        text = (
+            f"Value ({kind}) for parameter interfaceType is invalid. Allowed values are {', '.join(INTERFACE_TYPES)}."
+        )
         raise invalid_value(text)
     return kind
 

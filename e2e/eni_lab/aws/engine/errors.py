@@ -49,6 +49,12 @@ def no_free_blocks() -> Ec2Error:
     return Ec2Error("InsufficientCidrBlocks", text)
 
 
+def no_addresses_on_efa_only(parameter: str) -> Ec2Error:
+    """Returns the error for addresses on an ENI without a network device (the code is documented nowhere; assumed)."""
+    text = f"The parameter {parameter} cannot be specified for a network interface of type efa-only."
+    return invalid_combination(text)
+
+
 def address_limit() -> Ec2Error:
     """Returns the error for more addresses and prefixes than the instance type allows on one ENI."""
     return Ec2Error("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")

@@ -86,7 +86,7 @@ def take_ipv6(region: Region, subnet: Subnet, wanted: Wanted) -> Taken:
 def release_all(region: Region, eni: Eni) -> None:
     """Gives every address and prefix of an ENI back to its subnet."""
     pool = region.pools[eni.subnet_id]
-    for address in (eni.primary_ip, *eni.addresses):
+    for address in eni.ipv4_addresses:
         pool.release_address(address)
     for prefix in eni.prefixes:
         pool.release_prefix(prefix)

@@ -29,7 +29,7 @@ def _subnet_breaches(region: Region, subnet: Subnet) -> Iterator[str]:
 
 
 def _owned(eni: Eni) -> Iterator[IPv4Address]:
-    yield from map(IPv4Address, (eni.primary_ip, *eni.addresses))
+    yield from map(IPv4Address, eni.ipv4_addresses)
     for prefix in map(IPv4Network, eni.prefixes):
         yield from (prefix.network_address + offset for offset in range(BLOCK))
 

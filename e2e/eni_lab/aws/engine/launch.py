@@ -1,10 +1,9 @@
-"""RunInstances: each instance gets its primary ENI at once, on device index 0, deleted with it.
+"""RunInstances: each instance has its ENIs at once, the primary one on device index 0 of card 0 deleted with it.
 
-Network interfaces beyond the primary are attached afterwards, as a CNI does; RunInstances' own list is not modelled.
-Counterpart: ``instances`` shows and ends them.
+Counterparts: ``launch_interfaces`` says which ENIs a request asks for, ``instances`` shows and ends instances.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,13 @@ from eni_lab.aws.engine.errors import Ec2Error, invalid_combination, invalid_val
 from eni_lab.aws.engine.images import require_image
 from eni_lab.aws.engine.instance_views import instance_view
 from eni_lab.aws.engine.instances import become
+from eni_lab.aws.engine.launch_interfaces import LaunchInterface, launch_interfaces
 from eni_lab.aws.engine.model import OWNER_ID, Attachment, Eni, Instance, InstanceState, MetadataOptions, Tags
 from eni_lab.aws.engine.region import Args, Region, Reply
 from eni_lab.aws.engine.tags import tags_on_create
+
+EniSet = list[Eni]
+"""The ENIs of one instance, the primary one first."""
 
 
 def run_instances(region: Region, args: Args) -> Reply:
@@ -35,51 +38,58 @@ _PENDING = {"Code": 0, "Name": "pending"}
 
 
 def _launch(region: Region, args: Args) -> list[Instance]:
-    if args.get("NetworkInterfaces"):
-        text = "The stand-in does not model NetworkInterfaces of RunInstances; give SubnetId and SecurityGroupIds."
-        raise invalid_combination(text)
-    for name in ("ImageId", "SubnetId"):
-        if not args.get(name):
-            raise missing(name)
+    if not args.get("ImageId"):
+        raise missing("ImageId")
     kind = region.instance_type(args.get("InstanceType", "m1.small"))
     require_image(args["ImageId"], kind)
+    interfaces = launch_interfaces(region, args, kind)
     tags = {
         resource: tags_on_create(region, args, resource, others=("instance", "network-interface", "volume"))
         for resource in ("instance", "network-interface")
     }
     metadata = _metadata(args.get("MetadataOptions", {}))
-    enis = _primary_enis(region, args, tags["network-interface"])
+    sets = _eni_sets(region, args, interfaces, tags["network-interface"])
     reservation_id = region.new_id("r")
     return [
-        _start(region, args, eni, _Place(reservation_id, index, kind.name, metadata, tags["instance"]))
-        for index, eni in enumerate(enis)
+        _start(region, args, enis, _Place(reservation_id, index, kind.name, metadata, tags["instance"], interfaces))
+        for index, enis in enumerate(sets)
     ]
 
 
-def _primary_enis(region: Region, args: Args, tags: dict[str, str]) -> list[Eni]:
+def _eni_sets(region: Region, args: Args, interfaces: Sequence[LaunchInterface], tags: dict[str, str]) -> list[EniSet]:
+    """Makes the ENIs of as many instances as there is room for, or of none."""
     low, high = args["MinCount"], args["MaxCount"]
     if not 1 <= low <= high:
         raise invalid_value(
             f"The counts are MinCount {low} and MaxCount {high}; 1 <= MinCount <= MaxCount is required."
         )
-    if high > 1 and args.get("PrivateIpAddress"):
+    if high > 1 and any(one.request.get("PrivateIpAddress") for one in interfaces):
         raise invalid_combination("PrivateIpAddress may be specified for a single instance only.")
-    request = {
-        "SubnetId": args["SubnetId"],
-        "Groups": args.get("SecurityGroupIds"),
-        "PrivateIpAddress": args.get("PrivateIpAddress"),
-        "Ipv6AddressCount": args.get("Ipv6AddressCount"),
-    }
+    sets: list[EniSet] = []
+    try:
+        while len(sets) < high:
+            sets.append(_eni_set(region, interfaces, tags))
+    except Ec2Error:
+        if len(sets) < low:
+            _remove(region, [eni for enis in sets for eni in enis])
+            raise
+    return sets
+
+
+def _eni_set(region: Region, interfaces: Sequence[LaunchInterface], tags: dict[str, str]) -> EniSet:
     enis: list[Eni] = []
     try:
-        while len(enis) < high:
-            enis.append(make_eni(region, request, tags))
+        for one in interfaces:
+            enis.append(make_eni(region, one.request, tags))  # noqa: PERF401, what was made must be known on an error
     except Ec2Error:
-        if len(enis) < low:
-            for eni in enis:
-                remove_eni(region, eni)
-            raise
+        _remove(region, enis)
+        raise
     return enis
+
+
+def _remove(region: Region, enis: EniSet) -> None:
+    for eni in enis:
+        remove_eni(region, eni)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +101,21 @@ class _Place:
     kind: str
     metadata: MetadataOptions
     tags: Tags
+    interfaces: Sequence[LaunchInterface]
 
 
-def _start(region: Region, args: Args, eni: Eni, place: _Place) -> Instance:
+def _start(region: Region, args: Args, enis: EniSet, place: _Place) -> Instance:
+    primary = enis[0]
     instance = Instance(
         id=region.new_id("i"),
         reservation_id=place.reservation_id,
         launch_index=place.index,
         type=place.kind,
         image_id=args["ImageId"],
-        subnet_id=eni.subnet_id,
-        vpc_id=eni.vpc_id,
-        private_ip=eni.primary_ip,
-        groups=eni.groups,
+        subnet_id=primary.subnet_id,
+        vpc_id=primary.vpc_id,
+        private_ip=primary.primary_ip,
+        groups=primary.groups,
         state=InstanceState.PENDING,
         launched=region.now,
         metadata=place.metadata,
@@ -112,9 +124,11 @@ def _start(region: Region, args: Args, eni: Eni, place: _Place) -> Instance:
         tags=place.tags,
     )
     region.instances.put(instance.id, instance)
-    attachment_id, now = region.new_id("eni-attach"), region.now
-    attach(region, eni, Attachment(attachment_id, instance.id, 0, 0, now, now, now, delete_on_termination=True))
-    region.later(now + region.knobs.launch_seconds, lambda: become(region, instance.id, InstanceState.RUNNING))
+    for eni, one in zip(enis, place.interfaces, strict=True):
+        tie = region.new_id("eni-attach"), instance.id, one.device_index, one.card
+        times = region.now, region.now, region.now
+        attach(region, eni, Attachment(*tie, *times, delete_on_termination=one.delete_on_termination))
+    region.later(region.now + region.knobs.launch_seconds, lambda: become(region, instance.id, InstanceState.RUNNING))
     return instance
 
 

@@ -112,6 +112,7 @@ class Eni:
     vpc_id: str
     mac: str
     primary_ip: str
+    """Empty on an EFA-only ENI, which has no IP address at all."""
     groups: tuple[str, ...]
     description: str
     interface_type: str
@@ -125,9 +126,24 @@ class Eni:
     tags: Tags = field(default_factory=dict)
 
     @property
+    def is_efa(self) -> bool:
+        """Tells whether it has an EFA device, with or without a network device beside it."""
+        return self.interface_type in {"efa", "efa-only"}
+
+    @property
+    def has_network(self) -> bool:
+        """Tells whether it has a network device, and so addresses and a kernel link."""
+        return self.interface_type != "efa-only"
+
+    @property
+    def ipv4_addresses(self) -> tuple[str, ...]:
+        """Returns the primary address, then the secondary ones."""
+        return (self.primary_ip, *self.addresses) if self.primary_ip else ()
+
+    @property
     def slots_used(self) -> int:
         """Counts what the type's IPv4 limit per ENI is compared with: primary, secondaries and prefixes alike."""
-        return 1 + len(self.addresses) + len(self.prefixes)
+        return len(self.ipv4_addresses) + len(self.prefixes)
 
     @property
     def ipv6_slots_used(self) -> int:

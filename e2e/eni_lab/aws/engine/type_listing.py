@@ -66,4 +66,5 @@ def _network_view(kind: InstanceType) -> dict[str, Any]:
         "Ipv6AddressesPerInterface": kind.ipv6_per_eni,
         "Ipv6Supported": kind.ipv6_per_eni > 0,
         "EfaSupported": kind.efa,
+        "EfaInfo": {"MaximumEfaInterfaces": len(kind.cards)} if kind.efa else None,
     }
