@@ -30,12 +30,14 @@ class Control:
         router.add_get("/_lab/faults", self.show_faults)
         router.add_post("/_lab/faults", self.add_fault)
         router.add_delete("/_lab/faults", self.clear_faults)
+        router.add_delete("/_lab/faults/{id:[0-9]+}", self.remove_fault)
         router.add_post("/_lab/denials", self.add_denial)
         router.add_delete("/_lab/denials", self.clear_denials)
         router.add_post("/_lab/service-times", self.set_service_times)
         router.add_post("/_lab/metadata", self.set_metadata)
         router.add_get("/_lab/calls", self.show_calls)
         router.add_delete("/_lab/calls", self.reset_calls)
+        router.add_get("/_lab/throttle", self.show_throttle)
         router.add_get("/_lab/state", self.show_state)
         router.add_get("/_lab/invariants", self.show_breaches)
 
@@ -70,6 +72,11 @@ class Control:
         """Takes all faults back."""
         self._endpoint.faults.clear()
         return web.json_response([])
+
+    async def remove_fault(self, request: web.Request) -> web.Response:
+        """Takes one fault back."""
+        self._endpoint.faults.remove(int(request.match_info["id"]))
+        return await self.show_faults(request)
 
     async def add_denial(self, request: web.Request) -> web.Response:
         """Denies an action to a caller (fields of ``access.Denial``)."""
@@ -114,6 +121,10 @@ class Control:
         """Starts counting anew."""
         self._endpoint.log.reset()
         return web.json_response(self._endpoint.log.counts())
+
+    async def show_throttle(self, _: web.Request) -> web.Response:
+        """Shows the request buckets in use."""
+        return web.json_response(self._engine.throttle_levels())
 
     async def show_state(self, _: web.Request) -> web.Response:
         """Shows every resource as the engine holds it, whatever Describe shows."""

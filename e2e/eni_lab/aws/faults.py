@@ -22,7 +22,7 @@ class Fault:
     """Shell pattern of the actions it hits."""
 
     caller: str = "*"
-    """Shell pattern of caller names or user agents."""
+    """Shell pattern of caller names, user agents or addresses."""
 
     when: When = "before"
     """Before the effect (nothing happened), or after it (it happened, the caller is told otherwise)."""
@@ -75,6 +75,11 @@ class FaultPlan:
         self.rules[key] = fault
         self._seen[key] = 0
         return key
+
+    def remove(self, key: int) -> None:
+        """Takes one rule out of force; one that has struck its last is no error."""
+        self.rules.pop(key, None)
+        self._seen.pop(key, None)
 
     def clear(self) -> None:
         """Takes all rules out of force."""

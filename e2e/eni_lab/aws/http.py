@@ -7,7 +7,7 @@ Does service times, scripted faults and the log of calls; what a call means is t
 import asyncio
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -61,10 +61,10 @@ class Endpoint:
 
     async def _ec2(self, body: str, form: Mapping[str, str], request: web.Request, request_id: str) -> str:
         action, began = form.get("Action", ""), self.engine.clock()
-        caller = Caller("unknown", _user_agent(request))
+        caller = _unnamed(request)
         outcome = "ok"
         try:
-            caller = self.sessions.caller(request.headers.get("Authorization", ""), _user_agent(request))
+            caller = self._caller(request)
             return wire.render_reply(action, await self._perform(body, action, caller), request_id)
         except Ec2Error as error:
             outcome = error.code
@@ -75,6 +75,10 @@ class Endpoint:
         finally:
             now = self.engine.clock()
             self.log.add(Call(began, action, caller, outcome, now - began))
+
+    def _caller(self, request: web.Request) -> Caller:
+        name = self.sessions.caller(request.headers.get("Authorization", ""))
+        return replace(_unnamed(request), name=name)
 
     async def _perform(self, body: str, action: str, caller: Caller) -> Mapping[str, Any]:
         _, args = wire.parse_request(body)
@@ -98,16 +102,17 @@ class Endpoint:
     async def _sts(self, form: Mapping[str, str], request: web.Request) -> str:
         action = form.get("Action", "")
         await asyncio.sleep(self.times.of(action))
+        await self._strike("before", action, _unnamed(request))
         if action == "AssumeRoleWithWebIdentity":
             return sts.assume_role_with_web_identity(form, self.sessions, self.engine.clock())
         if action == "GetCallerIdentity":
-            caller = self.sessions.caller(request.headers.get("Authorization", ""), _user_agent(request))
-            return sts.get_caller_identity(caller)
+            return sts.get_caller_identity(self._caller(request))
         raise Ec2Error("InvalidAction", f"The action {action} is not modelled by the stand-in's STS.")
 
 
-def _user_agent(request: web.Request) -> str:
-    return request.headers.get("User-Agent", "")
+def _unnamed(request: web.Request) -> Caller:
+    """Returns what is known of a caller before the signature is looked at."""
+    return Caller("unknown", request.headers.get("User-Agent", ""), request.remote or "")
 
 
 def _xml(text: str, request_id: str, status: int) -> web.Response:

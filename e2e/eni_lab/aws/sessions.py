@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eni_lab.aws.engine.caller import Caller
 from eni_lab.aws.engine.errors import Ec2Error
 
 SESSION_SECONDS = 3600
@@ -45,8 +44,8 @@ class Sessions:
         self._issued[key] = issued
         return issued
 
-    def caller(self, authorization: str, user_agent: str) -> Caller:
-        """Returns who signed a request (SigV4's Authorization header).
+    def caller(self, authorization: str) -> str:
+        """Returns the name of who signed a request (SigV4's Authorization header).
 
         Raises:
             Ec2Error: unsigned, signed with a temporary key nobody was given, or with an expired one.
@@ -57,14 +56,14 @@ class Sessions:
             raise Ec2Error("AuthFailure", text, 401)
         key = match.group(1)
         if not key.startswith("ASIA"):
-            return Caller(key, user_agent)
+            return key
         issued = self._issued.get(key)
         if issued is None:
             text = "AWS was not able to validate the provided access credentials"
             raise Ec2Error("AuthFailure", text, 401)
         if issued.expires <= self._clock():
             raise Ec2Error("RequestExpired", "Request has expired.")
-        return Caller(issued.subject, user_agent)
+        return issued.subject
 
     def _text(self, length: int) -> str:
         return "".join(self._rng.choices(_LETTERS + _LETTERS.lower(), k=length))

@@ -11,6 +11,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from eni_lab.aws.faults import Fault
 from eni_lab.aws.latency import NO_TIME, ServiceTimes
 from eni_testing.ec2 import RunningEc2, running_ec2
 
@@ -189,6 +190,19 @@ async def test_a_fault_can_hit_one_caller_only(ec2: RunningEc2, client: Any) -> 
             await other.describe_vpcs()
     by_caller = (await control(ec2, "GET", "calls"))["byCaller"]
     assert by_caller == {"AKIATEST": {"DescribeVpcs": 1}, "AKIAOTHER": {"DescribeVpcs": 1}}
+
+
+async def test_expired_credentials_are_refused_until_the_fault_is_taken_back(ec2: RunningEc2, client: Any) -> None:
+    expired = Fault(caller="AKIATEST", code="RequestExpired", message="Request has expired.", count=0)
+    rule = ec2.endpoint.faults.add(expired)
+    for call in (client.describe_vpcs(), client.describe_subnets()):
+        with pytest.raises(ClientError) as caught:
+            await call
+        assert code_of(caught) == ("RequestExpired", 400)
+    async with connected(ec2, key="AKIAOTHER") as other:
+        await other.describe_vpcs()
+    ec2.endpoint.faults.remove(rule)
+    await client.describe_vpcs()
 
 
 async def test_a_denied_action_is_a_403(ec2: RunningEc2, client: Any) -> None:

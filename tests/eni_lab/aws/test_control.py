@@ -4,6 +4,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from eni_lab.aws.engine.knobs import Knobs
 from eni_testing.ec2 import RunningEc2, running_ec2
 
 pytestmark = pytest.mark.asyncio
@@ -81,6 +82,25 @@ async def test_faults_can_be_seen_and_cleared(ec2: RunningEc2) -> None:
     assert (await ask(ec2, "GET", "faults"))[1] == []
 
 
+async def test_one_fault_can_be_taken_back(ec2: RunningEc2) -> None:
+    _, first = await ask(ec2, "POST", "faults", {"action": "Attach*", "code": "X"})
+    await ask(ec2, "POST", "faults", {"action": "Detach*", "code": "X"})
+    _, [left] = await ask(ec2, "DELETE", f"faults/{first['id']}")
+    assert left["action"] == "Detach*"
+    assert (await ask(ec2, "DELETE", "faults/99"))[0] == 200
+
+
+async def test_the_request_buckets_can_be_read() -> None:
+    async with running_ec2(knobs=Knobs(throttle_scale=0.5)) as ec2:
+        levels = (await ask(ec2, "GET", "throttle"))[1]
+        assert levels["CreateSubnet"]["capacity"] == 25
+        before = levels["CreateSubnet"]["tokens"]
+        ec2.engine.call("CreateSubnet", {"VpcId": ec2.seed.vpc_id, "CidrBlock": "10.0.99.0/24"})
+        after = (await ask(ec2, "GET", "throttle"))[1]["CreateSubnet"]
+        assert before - 1 <= after["tokens"] < before
+        assert after["refill"] == 2.5
+
+
 async def test_calls_can_be_counted_anew(ec2: RunningEc2) -> None:
     headers = {
         "Authorization": "AWS4-HMAC-SHA256 Credential=AKIAX/20260101/us-east-1/ec2/aws4_request",
@@ -95,7 +115,7 @@ async def test_calls_can_be_counted_anew(ec2: RunningEc2) -> None:
     assert (last["action"], last["outcome"], last["caller"]) == (
         "DescribeVpcs",
         "UnknownParameter",
-        {"name": "AKIAX", "user_agent": "me"},
+        {"name": "AKIAX", "user_agent": "me", "address": "127.0.0.1"},
     )
     _, log = await ask(ec2, "DELETE", "calls")
     assert log["total"] == 0

@@ -3,7 +3,7 @@ import pytest
 from eni_lab.aws.engine.caller import Caller
 from eni_lab.aws.faults import Fault, FaultPlan, When
 
-ME = Caller("system:serviceaccount:kube-system:eni-operator", "aiobotocore/3 eni-operator/0.1")
+ME = Caller("system:serviceaccount:kube-system:eni-operator", "aiobotocore/3 eni-operator/0.1", "10.0.1.7")
 
 
 def hits(plan: FaultPlan, when: When = "before", action: str = "CreateTags", calls: int = 4) -> list[bool]:
@@ -30,6 +30,8 @@ def test_a_fault_without_count_hits_for_ever() -> None:
         (Fault(action="Delete*"), False),
         (Fault(caller="*:eni-operator"), True),
         (Fault(caller="*eni-operator/0.1"), True),
+        (Fault(caller="10.0.1.7"), True),
+        (Fault(caller="10.0.2.*"), False),
         (Fault(caller="AKIA*"), False),
         (Fault(when="after"), False),
     ],

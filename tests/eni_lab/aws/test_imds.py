@@ -183,8 +183,8 @@ async def test_an_instance_with_a_role_gets_credentials_that_name_it(metadata: M
     assert await node.text("iam/security-credentials/") == "node-role"
     credentials = json.loads(await node.text("iam/security-credentials/node-role"))
     authorization = f"AWS4-HMAC-SHA256 Credential={credentials['AccessKeyId']}/20260101/us-east-1/ec2/aws4_request"
-    caller = metadata.ec2.endpoint.sessions.caller(authorization, "")
-    assert caller.name == f"node-role/{node.instance_id}"
+    caller = metadata.ec2.endpoint.sessions.caller(authorization)
+    assert caller == f"node-role/{node.instance_id}"
     assert (await metadata.get("meta-data/iam/security-credentials/"))[0] == 404
 
 

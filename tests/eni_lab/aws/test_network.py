@@ -1,3 +1,4 @@
+from ipaddress import IPv6Network
 from typing import Any
 
 import pytest
@@ -111,3 +112,49 @@ def test_a_full_prefix_reservation_falls_back_as_the_knob_says(lab: EngineLab) -
         lab.eni(Ipv4PrefixCount=2)
     lab.engine.configure(prefix_reservation_fallback=True)
     lab.eni(Ipv4PrefixCount=2)
+
+
+def test_subnets_are_found_by_zone_tag_and_id_page_by_page(lab: EngineLab) -> None:
+    tags = [{"ResourceType": "subnet", "Tags": [{"Key": "pods", "Value": "yes"}]}]
+    request = {"VpcId": lab.seed.vpc_id, "AvailabilityZone": "us-east-1a", "TagSpecifications": tags}
+    made = {
+        lab.call("CreateSubnet", CidrBlock=f"10.0.{number}.0/24", **request)["Subnet"]["SubnetId"]
+        for number in range(10, 18)
+    }
+    filters = [
+        {"Name": "vpc-id", "Values": [lab.seed.vpc_id]},
+        {"Name": "availability-zone", "Values": ["us-east-1a"]},
+        {"Name": "tag:pods", "Values": ["yes"]},
+        {"Name": "tag-key", "Values": ["pods"]},
+    ]
+    first = lab.call("DescribeSubnets", Filters=filters, MaxResults=5)
+    second = lab.call("DescribeSubnets", Filters=filters, MaxResults=5, NextToken=first["NextToken"])
+    assert (len(first["Subnets"]), second["NextToken"]) == (5, None)
+    assert {subnet["SubnetId"] for subnet in first["Subnets"] + second["Subnets"]} == made
+    by_id = [{"Name": "subnet-id", "Values": [*made, "subnet-00000000000000000"]}]
+    assert len(lab.call("DescribeSubnets", Filters=by_id, MaxResults=100)["Subnets"]) == 8
+
+
+def test_reservations_come_page_by_page(lab: EngineLab) -> None:
+    subnet = lab.seed.subnet_ids[0]
+    cidrs = {f"10.0.1.{16 * block}/28" for block in range(1, 8)}
+    for cidr in cidrs:
+        lab.call("CreateSubnetCidrReservation", SubnetId=subnet, Cidr=cidr, ReservationType="explicit")
+    first = lab.call("GetSubnetCidrReservations", SubnetId=subnet, MaxResults=5)
+    second = lab.call("GetSubnetCidrReservations", SubnetId=subnet, MaxResults=5, NextToken=first["NextToken"])
+    listed = first["SubnetIpv4CidrReservations"] + second["SubnetIpv4CidrReservations"]
+    assert (len(listed), {one["Cidr"] for one in listed}, second["NextToken"]) == (7, cidrs, None)
+
+
+def test_a_dual_stack_eni_is_made_with_an_80_of_its_subnet(lab: EngineLab) -> None:
+    lab.call("AssociateVpcCidrBlock", VpcId=lab.seed.vpc_id, AmazonProvidedIpv6CidrBlock=True)
+    [vpc] = lab.call("DescribeVpcs", VpcIds=[lab.seed.vpc_id])["Vpcs"]
+    [block] = [one["Ipv6CidrBlock"] for one in vpc["Ipv6CidrBlockAssociationSet"]]
+    half = block.replace("/56", "/64")
+    subnet = lab.call("CreateSubnet", VpcId=lab.seed.vpc_id, CidrBlock="10.0.9.0/24", Ipv6CidrBlock=half)["Subnet"]
+    request = {"SubnetId": subnet["SubnetId"], "Ipv6PrefixCount": 1}
+    eni = lab.call("CreateNetworkInterface", **request)["NetworkInterface"]
+    [prefix] = [IPv6Network(one["Ipv6Prefix"]) for one in eni["Ipv6Prefixes"]]
+    assert (prefix.prefixlen, prefix.subnet_of(IPv6Network(half))) == (80, True)
+    with lab.refused("InvalidParameterValue", "does not have an IPv6 CIDR block"):
+        lab.eni(Ipv6PrefixCount=1)

@@ -10,6 +10,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
 from eni_lab.aws.engine.errors import Ec2Error
+from eni_lab.aws.faults import Fault
 from eni_lab.aws.sts import subject_of
 from eni_testing.ec2 import RunningEc2, running_ec2
 
@@ -68,13 +69,21 @@ async def test_other_sts_actions_are_refused(ec2: RunningEc2) -> None:
         assert (reply.status, "InvalidAction" in await reply.text()) == (400, True)
 
 
+async def test_a_role_can_be_refused_by_script(ec2: RunningEc2) -> None:
+    text = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
+    ec2.endpoint.faults.add(Fault(action="AssumeRole*", code="AccessDenied", message=text, status=403))
+    form = {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleArn": "r"}
+    async with aiohttp.ClientSession() as http, http.post(ec2.url, data=form) as reply:
+        assert (reply.status, text in await reply.text()) == (403, True)
+
+
 async def test_an_expired_session_is_refused(ec2: RunningEc2) -> None:
     issued = ec2.endpoint.sessions.issue(SUBJECT, 900)
     authorization = f"AWS4-HMAC-SHA256 Credential={issued.access_key}/20260101/us-east-1/ec2/aws4_request"
-    assert ec2.endpoint.sessions.caller(authorization, "").name == SUBJECT
+    assert ec2.endpoint.sessions.caller(authorization) == SUBJECT
     gone = ec2.endpoint.sessions.issue(SUBJECT, 0)
     with pytest.raises(Ec2Error, match="RequestExpired"):
-        ec2.endpoint.sessions.caller(authorization.replace(issued.access_key, gone.access_key), "")
+        ec2.endpoint.sessions.caller(authorization.replace(issued.access_key, gone.access_key))
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,14 @@ def test_the_scale_raises_capacity_and_refill() -> None:
     assert admitted(throttle, "AttachNetworkInterface", {}, 1001.0, knobs) == 10
 
 
+def test_the_level_of_a_bucket_is_what_calls_left_and_time_gave_back() -> None:
+    throttle = Throttle()
+    for _ in range(30):
+        throttle.admit("AttachNetworkInterface", {}, Knobs(), 1000.0)
+    level = {"tokens": 30.0, "capacity": 50.0, "refill": 5.0}
+    assert throttle.levels(Knobs(), 1002.0) == {"AttachNetworkInterface": level}
+
+
 def test_ids_may_count_as_a_filter() -> None:
     by_ids = {"NetworkInterfaceIds": ["eni-1"]}
     assert admitted(Throttle(), "DescribeNetworkInterfaces", by_ids, 1000.0, Knobs(ids_count_as_filter=True)) == 100
@@ -113,6 +121,12 @@ def test_a_denied_caller_is_told_so_and_others_go_on(lab: EngineLab) -> None:
     with pytest.raises(Ec2Error) as caught:
         lab.engine.call("CreateNetworkInterface", request, operator)
     assert (caught.value.code, caught.value.status) == ("UnauthorizedOperation", 403)
-    assert "ec2:CreateNetworkInterface" in caught.value.message
+    assert caught.value.message == (
+        "You are not authorized to perform this operation. "
+        f"User: arn:aws:sts::123456789012:assumed-role/{operator.name} "
+        "is not authorized to perform: ec2:CreateNetworkInterface "
+        "on resource: arn:aws:ec2:us-east-1:123456789012:network-interface/* "
+        "because no identity-based policy allows the ec2:CreateNetworkInterface action"
+    )
     lab.engine.call("CreateNetworkInterface", request, other)
     lab.engine.call("DescribeNetworkInterfaces", {}, operator)

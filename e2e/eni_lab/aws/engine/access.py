@@ -22,10 +22,14 @@ class Access:
     def __init__(self) -> None:
         self.denials: list[Denial] = []
 
-    def check(self, action: str, caller: Caller) -> None:
-        """Raises UnauthorizedOperation (403) when a rule denies the call."""
-        if any(fnmatchcase(action, rule.action) and caller.matches(rule.caller) for rule in self.denials):
-            text = "You are not authorized to perform this operation. "
-            text += f"User: arn:aws:sts::{OWNER_ID}:assumed-role/{caller.name} "
-            text += f"is not authorized to perform: ec2:{action}"
-            raise Ec2Error("UnauthorizedOperation", text, 403)
+    def check(self, action: str, caller: Caller, region: str) -> None:
+        """Raises UnauthorizedOperation (403) when a rule denies the call, in the words of real accounts."""
+        if not any(fnmatchcase(action, rule.action) and caller.matches(rule.caller) for rule in self.denials):
+            return
+        resource = f" on resource: arn:aws:ec2:{region}:{OWNER_ID}:network-interface/*"
+        text = "You are not authorized to perform this operation. "
+        text += f"User: arn:aws:sts::{OWNER_ID}:assumed-role/{caller.name} is not authorized to perform: ec2:{action}"
+        text += "" if action.startswith(("Describe", "Get")) else resource
+        raise Ec2Error(
+            "UnauthorizedOperation", f"{text} because no identity-based policy allows the ec2:{action} action", 403
+        )

@@ -1,4 +1,4 @@
-"""Who makes a call, as far as the stand-in tells callers apart: by access key or session, and by user agent."""
+"""Who makes a call, as far as the stand-in tells callers apart: by access key or session, user agent and address."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,10 +10,12 @@ class Caller:
 
     name: str
     user_agent: str = ""
+    address: str = ""
+    """Where the request came from: the one thing that tells the operators of two nodes apart."""
 
     def matches(self, pattern: str) -> bool:
-        """Tells whether a shell pattern fits the name or the user agent."""
-        return fnmatchcase(self.name, pattern) or fnmatchcase(self.user_agent, pattern)
+        """Tells whether a shell pattern fits the name, the user agent or the address."""
+        return any(fnmatchcase(text, pattern) for text in (self.name, self.user_agent, self.address))
 
 
 IN_PROCESS = Caller("in-process")

@@ -119,13 +119,18 @@ class Engine:
         if perform is None:
             raise Ec2Error("InvalidAction", f"The action {action} is not valid for this web service.")
         self._throttle.admit(action, args, region.knobs, region.now)
-        self.access.check(action, caller)
+        self.access.check(action, caller, region.knobs.region)
         if args.get("DryRun"):
             raise Ec2Error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
         given = {name: value for name, value in args.items() if value is not None and name != "DryRun"}
         reply = perform(region, given)
         region.advance(region.now)  # what takes no time is done before anyone looks
         return reply
+
+    def throttle_levels(self) -> dict[str, dict[str, float]]:
+        """Returns the buckets that calls were drawn from so far: tokens in them now, capacity and refill a second."""
+        region = self.region
+        return self._throttle.levels(region.knobs, region.now)
 
     def ports(self) -> list[Port]:
         """Returns the ENIs whose kernel link exists now, by instance, card and device index."""

@@ -76,9 +76,21 @@ class Throttle:
             text += f"ec2:{action} because it exceeded its request rate limit."
             raise Ec2Error("RequestLimitExceeded", text, 503)
 
+    def levels(self, knobs: Knobs, now: float) -> dict[str, dict[str, float]]:
+        """Returns tokens, capacity and refill a second of every bucket in use, by its name."""
+        scale = knobs.throttle_scale
+        return {
+            key: {
+                "tokens": self._bucket(key, bucket.rate, knobs, now).tokens,
+                "capacity": bucket.rate.capacity * scale,
+                "refill": bucket.rate.refill * scale,
+            }
+            for key, bucket in sorted(self._buckets.items())
+        }
+
     def _bucket(self, key: str, rate: Rate, knobs: Knobs, now: float) -> "_Bucket":
         capacity, refill = rate.capacity * knobs.throttle_scale, rate.refill * knobs.throttle_scale
-        bucket = self._buckets.setdefault(key, _Bucket(capacity, now))
+        bucket = self._buckets.setdefault(key, _Bucket(rate, capacity, now))
         bucket.tokens = min(capacity, bucket.tokens + max(0.0, now - bucket.filled) * refill)
         bucket.filled = now
         return bucket
@@ -99,6 +111,7 @@ def bucket_of(action: str, args: Args, knobs: Knobs) -> tuple[str, Rate]:
 
 @dataclass(slots=True)
 class _Bucket:
+    rate: Rate
     tokens: float
     filled: float
 
