@@ -1,7 +1,8 @@
 """Performs the actions of plans: in parallel across ENIs, in order within one, none twice at a time.
 
 Decides when a failed action may be tried again; what each action means is ``execution.steps``. Plans are made anew
-while actions are under way; an action for an ENI or a device index that is being worked on is left for a later plan.
+while actions are under way; an action for an ENI or a place on a network card that is being worked on is left for a
+later plan.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from eni_operator.domain.actions import Action, AttachEni, CreateEni
+from eni_operator.domain.actions import Action, AssignIpv6Prefix, AttachEni, CreateEni, SetSecurityGroups
 from eni_operator.domain.eni import EniId
 from eni_operator.ec2.api import Ec2Api
 from eni_operator.ec2.errors import (
@@ -18,11 +19,15 @@ from eni_operator.ec2.errors import (
     DeniedError,
     Ec2Error,
     IdempotencyMismatchError,
+    LimitReachedError,
     NoFreePrefixError,
     NotFoundError,
     QuotaReachedError,
     SubnetFullError,
     ThrottledError,
+    UnknownSecurityGroupError,
+    UnknownSubnetError,
+    WrongZoneError,
 )
 from eni_operator.execution.steps import Performer
 from eni_operator.inventory.instance import InstanceInventory
@@ -33,12 +38,19 @@ FIRST_RETRY_SECONDS: Final = 1.0
 LAST_RETRY_SECONDS: Final = 60.0
 PERSON_RETRY_SECONDS: Final = 15.0
 """Least wait after a refusal that only a person can mend."""
-_FOR_A_PERSON: Final = (CredentialsMissingError, DeniedError, QuotaReachedError)
+_FOR_A_PERSON: Final = (
+    CredentialsMissingError,
+    DeniedError,
+    QuotaReachedError,
+    UnknownSecurityGroupError,
+    UnknownSubnetError,
+    WrongZoneError,
+)
 _SAYS_NOTHING: Final = (*_FOR_A_PERSON, ThrottledError)
-"""Refused before EC2 looked at anything: our belief stands."""
+"""Refused for what was asked or by whom: our belief of what is there stands."""
 
-Key = tuple[str, str]
-"""An action's kind and the ENI or device index it is about."""
+Key = tuple[str, ...]
+"""An action's kind, the ENI or place it is about, and the subnet and groups it names: mended, it is another action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,7 @@ class Executor:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[Key, Failure] = {}
+        self._asked_for: set[Key] = set()
         self.tokens_spent = 0
         """Counts client tokens that name an ENI which is not to be had: their next use needs another generation."""
 
@@ -84,21 +97,24 @@ class Executor:
     @property
     def failures(self) -> tuple[Failure, ...]:
         """Returns what has failed and not succeeded since, while the plans still ask for it."""
-        return tuple(self._failures.values())
+        return tuple(failure for key, failure in self._failures.items() if key in self._asked_for)
 
     def retry_at(self) -> float | None:
         """Returns when the next failed action may be tried again."""
-        return min((failure.retry_at for failure in self._failures.values()), default=None)
+        return min((failure.retry_at for failure in self.failures), default=None)
 
     def retain(self, actions: Iterable[Action]) -> None:
-        """Forgets failures of what is not asked for any more."""
-        asked_for = {_key(action) for action in actions}
-        self._failures = {key: failure for key, failure in self._failures.items() if key in asked_for}
+        """Drops failures of what is not asked for any more.
+
+        Their wait goes on, so that two plans by turns are no way round it.
+        """
+        now = self._clock()
+        self._asked_for = {_key(action) for action in actions}
+        self._failures = {k: f for k, f in self._failures.items() if k in self._asked_for or f.retry_at > now}
 
     def start(self, actions: Iterable[Action]) -> None:
         """Starts what is not under way and not waiting after a failure; returns at once."""
-        now = self._clock()
-        ready = [a for a in actions if (f := self._failures.get(_key(a))) is None or f.retry_at <= now]
+        ready = [action for action in actions if not self._rests(action)]
         for subject, chain in _by_subject(ready).items():
             claimed = {claim for action in chain for claim in _claims(action)}
             if self._busy.isdisjoint(claimed):
@@ -106,6 +122,12 @@ class Executor:
                 task = asyncio.create_task(self._run(chain, claimed), name=f"ec2 {subject}")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    def _rests(self, action: Action) -> bool:
+        key = _key(action)
+        self._asked_for.add(key)
+        failure = self._failures.get(key)
+        return failure is not None and failure.retry_at > self._clock()
 
     async def _run(self, chain: list[Action], claimed: set[str]) -> None:
         def own(eni_id: EniId) -> None:
@@ -137,10 +159,10 @@ class Executor:
     def _note(self, action: Action, error: Ec2Error) -> None:
         before = self._failures.get(_key(action))
         times = before.times + 1 if before else 1
-        delay = min(FIRST_RETRY_SECONDS * 2 ** (times - 1), LAST_RETRY_SECONDS)
+        delay = min(FIRST_RETRY_SECONDS * 2 ** (times - 1), LAST_RETRY_SECONDS) * self._jitter()
         if isinstance(error, _FOR_A_PERSON):
             delay = max(delay, PERSON_RETRY_SECONDS)
-        failure = Failure(action, error, self._clock() + delay * self._jitter(), times)
+        failure = Failure(action, error, self._clock() + delay, times)
         self._failures[_key(action)] = failure
         log.warning("refused by EC2", extra={"action": repr(action), "error": str(error), "times": times})
         self._learn(action, error)
@@ -148,10 +170,13 @@ class Executor:
     def _learn(self, action: Action, error: Ec2Error) -> None:
         """What a refusal says about the world goes into the belief, or makes us look again."""
         if isinstance(error, SubnetFullError | NoFreePrefixError):
-            self._rest_subnet(action, error)
+            if not isinstance(action, AssignIpv6Prefix):  # what we believe of subnets is their IPv4
+                self._rest_subnet(action, error)
         elif not isinstance(error, _SAYS_NOTHING):
             self._inventory.doubt()
-        if isinstance(action, CreateEni) and isinstance(error, IdempotencyMismatchError | NotFoundError):
+        if isinstance(error, LimitReachedError) and isinstance(action, CreateEni | AttachEni):
+            self._inventory.learned_limit(action.network_card)
+        if isinstance(action, CreateEni) and _names_nothing(error):
             self.tokens_spent += 1
 
     def _rest_subnet(self, action: Action, error: Ec2Error) -> None:
@@ -174,18 +199,28 @@ class Executor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+def _names_nothing(error: Ec2Error) -> bool:
+    """Tells whether the client token's ENI is not to be had; what else may be unknown is not the token's fault."""
+    return isinstance(error, IdempotencyMismatchError) or type(error) is NotFoundError
+
+
+def _place(action: CreateEni | AttachEni) -> str:
+    return f"card {action.network_card} device {action.device_index}"
+
+
 def _subject(action: Action) -> str:
-    return f"device {action.device_index}" if isinstance(action, CreateEni) else action.eni_id
+    return _place(action) if isinstance(action, CreateEni) else action.eni_id
 
 
 def _claims(action: Action) -> set[str]:
-    """An ENI being attached also holds its device index."""
-    device = {f"device {action.device_index}"} if isinstance(action, CreateEni | AttachEni) else set()
-    return {_subject(action), *device}
+    """An ENI being attached also holds its place."""
+    return {_subject(action), *([_place(action)] if isinstance(action, CreateEni | AttachEni) else [])}
 
 
 def _key(action: Action) -> Key:
-    return type(action).__name__, _subject(action)
+    subnet = (action.subnet_id,) if isinstance(action, CreateEni) else ()
+    groups = action.security_groups if isinstance(action, CreateEni | SetSecurityGroups) else ()
+    return type(action).__name__, _subject(action), *subnet, *groups
 
 
 def _by_subject(actions: Iterable[Action]) -> dict[str, list[Action]]:

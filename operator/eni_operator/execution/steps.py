@@ -13,11 +13,14 @@ from eni_crds.names import DESCRIPTION_PREFIX
 from eni_operator.domain.actions import (
     Action,
     AssignAddresses,
+    AssignIpv6Prefix,
     AssignPrefixes,
     AttachEni,
     CreateEni,
     EnsureDeleteOnTermination,
     RemoveEni,
+    SetSecurityGroups,
+    SetTags,
     Unassign,
 )
 from eni_operator.domain.eni import Attachment, AttachmentId, AttachmentState, Eni, EniId
@@ -57,17 +60,28 @@ class Performer:
             case CreateEni():
                 await self._create(action, own)
             case AttachEni():
-                await self._attach(action.eni_id, action.device_index)
+                await self._attach(action.eni_id, action.device_index, action.network_card)
             case EnsureDeleteOnTermination():
                 await self._ensure_delete_on_termination(action.eni_id, action.attachment_id)
-            case AssignAddresses():
-                self._assigned(action.eni_id, await self._ec2.assign(action.eni_id, addresses=action.count))
-            case AssignPrefixes():
-                self._assigned(action.eni_id, await self._ec2.assign(action.eni_id, prefixes=action.count))
+            case AssignAddresses() | AssignPrefixes() | AssignIpv6Prefix():
+                self._assigned(action.eni_id, await self._assign(action))
+            case SetSecurityGroups():
+                await self._set_security_groups(action)
+            case SetTags():
+                await self._set_tags(action)
             case Unassign():
                 await self._unassign(action)
             case RemoveEni():
                 await self._remove(action)
+
+    async def _assign(self, action: AssignAddresses | AssignPrefixes | AssignIpv6Prefix) -> Assigned:
+        match action:
+            case AssignAddresses():
+                return await self._ec2.assign(action.eni_id, addresses=action.count)
+            case AssignPrefixes():
+                return await self._ec2.assign(action.eni_id, prefixes=action.count)
+            case AssignIpv6Prefix():
+                return await self._ec2.assign_ipv6_prefix(action.eni_id)
 
     def _assigned(self, eni_id: EniId, new: Assigned) -> None:
         self._belief.assigned(eni_id, new)
@@ -82,20 +96,23 @@ class Performer:
             client_token=action.client_token,
             addresses=action.addresses,
             prefixes=action.prefixes,
+            ipv6_prefixes=action.ipv6_prefixes,
         )
         eni = await self._ec2.create_eni(request)
         own(eni.id)
         # A replayed token answers with the ENI as it was when it was made, unattached; it may be attached by now.
         self._belief.created(self._belief.get(eni.id) or eni)
-        await self._attach(eni.id, action.device_index)
+        await self._attach(eni.id, action.device_index, action.network_card)
 
-    async def _attach(self, eni_id: EniId, device_index: int) -> None:
-        attachment_id = await self._once_known(lambda: self._ec2.attach_eni(eni_id, self._inventory.id, device_index))
+    async def _attach(self, eni_id: EniId, device_index: int, network_card: int) -> None:
+        attachment_id = await self._once_known(
+            lambda: self._ec2.attach_eni(eni_id, self._inventory.id, device_index, network_card)
+        )
         attachment = Attachment(
             id=attachment_id,
             instance_id=self._inventory.id,
             device_index=device_index,
-            network_card=0,
+            network_card=network_card,
             state=AttachmentState.ATTACHING,
             delete_on_termination=False,
         )
@@ -115,6 +132,16 @@ class Performer:
             except NotFoundError:
                 await self._sleep(pause)
         return await call()
+
+    async def _set_security_groups(self, action: SetSecurityGroups) -> None:
+        await self._ec2.set_security_groups(action.eni_id, action.security_groups)
+        self._belief.groups_set(action.eni_id, action.security_groups)
+        self._changed()
+
+    async def _set_tags(self, action: SetTags) -> None:
+        await self._ec2.set_tags(action.eni_id, action.tags)
+        self._belief.tags_set(action.eni_id, action.tags)
+        self._changed()
 
     async def _unassign(self, action: Unassign) -> None:
         before = self._belief.get(action.eni_id)

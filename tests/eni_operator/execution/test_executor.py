@@ -5,17 +5,43 @@ from collections.abc import Callable
 
 import pytest
 
-from eni_operator.domain.actions import Action, AssignAddresses, AttachEni, CreateEni, RemoveEni, Unassign
-from eni_operator.domain.eni import Attachment, AttachmentId, AttachmentState, Eni, EniId, InstanceId, SubnetId
+from eni_operator.domain.actions import (
+    Action,
+    AssignAddresses,
+    AssignIpv6Prefix,
+    AttachEni,
+    CreateEni,
+    RemoveEni,
+    SetSecurityGroups,
+    SetTags,
+    Unassign,
+)
+from eni_operator.domain.eni import (
+    Attachment,
+    AttachmentId,
+    AttachmentState,
+    Eni,
+    EniId,
+    InstanceId,
+    SecurityGroupId,
+    SubnetId,
+)
 from eni_operator.ec2.api import Assigned, EniRequest
 from eni_operator.ec2.errors import (
     BusyError,
     DeniedError,
     Ec2Error,
     Ec2UnavailableError,
+    IdempotencyMismatchError,
+    LimitReachedError,
+    NoFreePrefixError,
     NotAssignedError,
     NotFoundError,
     ThrottledError,
+    UnknownInstanceError,
+    UnknownSecurityGroupError,
+    UnknownSubnetError,
+    WrongZoneError,
 )
 from eni_operator.execution.executor import Executor
 from eni_operator.inventory.instance import InstanceInventory
@@ -23,6 +49,7 @@ from eni_operator.inventory.region import Region
 
 ONE, TWO = EniId("eni-1"), EniId("eni-2")
 SUBNET = SubnetId("subnet-1")
+GOOD, BAD = SecurityGroupId("sg-good"), SecurityGroupId("sg-bad")
 
 
 class ScriptedEc2:
@@ -30,6 +57,7 @@ class ScriptedEc2:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.requests: list[EniRequest] = []
         self.errors: dict[str, list[Ec2Error]] = {}
         self.gate = asyncio.Event()
         self.gate.set()
@@ -42,11 +70,24 @@ class ScriptedEc2:
 
     async def create_eni(self, request: EniRequest) -> Eni:
         await self._call("create", request.client_token)
+        self.requests.append(request)
         return Eni(ONE, "02:00:00:00:00:01", request.subnet_id, "10.0.0.4")
 
-    async def attach_eni(self, eni_id: EniId, _instance_id: InstanceId, device_index: int) -> AttachmentId:
-        await self._call("attach", eni_id, device_index)
+    async def attach_eni(
+        self, eni_id: EniId, _instance_id: InstanceId, device_index: int, network_card: int
+    ) -> AttachmentId:
+        await self._call("attach", eni_id, device_index, network_card)
         return AttachmentId("eni-attach-1")
+
+    async def assign_ipv6_prefix(self, eni_id: EniId) -> Assigned:
+        await self._call("assign-ipv6", eni_id)
+        return Assigned(ipv6_prefixes=("fd00::/80",))
+
+    async def set_security_groups(self, eni_id: EniId, security_groups: tuple[SecurityGroupId, ...]) -> None:
+        await self._call("groups", eni_id, *security_groups)
+
+    async def set_tags(self, eni_id: EniId, tags: dict[str, str]) -> None:
+        await self._call("tags", eni_id, *tags.items())
 
     async def set_delete_on_termination(self, eni_id: EniId, _attachment_id: AttachmentId) -> None:
         await self._call("modify", eni_id)
@@ -114,18 +155,44 @@ async def bench() -> Bench:
     return Bench()
 
 
-def creation(device: int = 1) -> CreateEni:
-    return CreateEni(device, SUBNET, (), addresses=0, prefixes=0, client_token="t", tags={})
+def creation(device: int = 1, card: int = 0, groups: tuple[SecurityGroupId, ...] = ()) -> CreateEni:
+    return CreateEni(
+        device, SUBNET, groups, addresses=0, prefixes=0, client_token="t", tags={}, network_card=card, ipv6_prefixes=1
+    )
 
 
 async def test_a_new_eni_takes_three_calls(bench: Bench) -> None:
     await bench.perform(creation())
-    assert bench.ec2.calls == [("create", "t"), ("attach", ONE, 1), ("modify", ONE)]
+    assert bench.ec2.calls == [("create", "t"), ("attach", ONE, 1, 0), ("modify", ONE)]
     eni = bench.believed(ONE)
     assert eni is not None
     assert eni.is_attached
     assert eni.attachment is not None
     assert eni.attachment.delete_on_termination
+
+
+async def test_a_new_eni_goes_on_its_network_card_with_its_ipv6_prefix(bench: Bench) -> None:
+    await bench.perform(creation(card=3))
+    assert [request.ipv6_prefixes for request in bench.ec2.requests] == [1]
+    assert ("attach", ONE, 1, 3) in bench.ec2.calls
+    eni = bench.believed(ONE)
+    assert eni is not None
+    assert eni.network_card == 3
+
+
+async def test_groups_tags_and_an_ipv6_prefix_are_believed_once_ec2_has_them(bench: Bench) -> None:
+    before = bench.holds(ONE)
+    done: list[Action] = [SetSecurityGroups(ONE, (GOOD,)), SetTags(ONE, {"team": "a"}), AssignIpv6Prefix(ONE)]
+    bench.ec2.gate.clear()
+    bench.executor.start(done)
+    await asyncio.sleep(0)
+    assert bench.believed(ONE) == before
+    bench.ec2.gate.set()
+    await bench.executor.settle()
+    assert bench.ec2.calls == [("groups", ONE, GOOD), ("tags", ONE, ("team", "a")), ("assign-ipv6", ONE)]
+    eni = bench.believed(ONE)
+    assert eni is not None
+    assert (eni.security_groups, eni.tags, eni.ipv6_prefixes) == ((GOOD,), {"team": "a"}, ("fd00::/80",))
 
 
 async def test_an_eni_that_ec2_does_not_know_yet_is_asked_for_again(bench: Bench) -> None:
@@ -142,7 +209,7 @@ async def test_an_eni_that_cannot_be_attached_stays_in_the_belief_for_the_next_p
     assert eni is not None
     assert eni.attachment is None
     await bench.perform(AttachEni(ONE, 1))
-    assert bench.ec2.calls[-2:] == [("attach", ONE, 1), ("modify", ONE)]
+    assert bench.ec2.calls[-2:] == [("attach", ONE, 1, 0), ("modify", ONE)]
 
 
 async def test_enis_are_worked_on_side_by_side_and_none_twice_at_a_time(bench: Bench) -> None:
@@ -165,6 +232,9 @@ async def test_a_device_index_is_not_used_twice_at_a_time(bench: Bench) -> None:
     bench.executor.start([AttachEni(TWO, 1), creation(device=1), creation(device=2)])
     await asyncio.sleep(0)
     assert [call[0] for call in bench.ec2.calls] == ["create", "create"]
+    bench.executor.start([creation(device=1, card=1)])
+    await asyncio.sleep(0)
+    assert [call[0] for call in bench.ec2.calls] == ["create", "create", "create"]
     await bench.executor.close()
 
 
@@ -296,3 +366,92 @@ async def test_a_bug_in_one_action_is_a_failure_like_any_other(
     [failure] = bench.executor.failures
     assert "a bug" in str(failure.error)
     assert "an action broke" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnknownSecurityGroupError("x"), UnknownSubnetError("x"), WrongZoneError("x"), DeniedError("x")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_a_person_must_mend_waits_long_and_spends_no_token(bench: Bench, error: Ec2Error) -> None:
+    bench.ec2.errors["create"] = [error]
+    await bench.perform(creation(groups=(BAD,)))
+    assert bench.executor.retry_at() == bench.now + 15
+    assert bench.executor.tokens_spent == 0
+    assert not bench.inventory.doubtful
+    await bench.perform(creation(groups=(BAD,)))
+    assert len(bench.ec2.calls) == 1
+
+
+async def test_what_a_person_has_mended_is_tried_at_once(bench: Bench) -> None:
+    bench.ec2.errors["create"] = [UnknownSecurityGroupError("CreateNetworkInterface")]
+    await bench.perform(creation(groups=(BAD,)))
+    bench.executor.retain([creation(groups=(GOOD,))])
+    assert not bench.executor.failures
+    await bench.perform(creation(groups=(GOOD,)))
+    assert not bench.executor.failures
+    assert bench.believed(ONE) is not None
+
+
+async def test_plans_that_ask_by_turns_do_not_get_round_the_wait(bench: Bench) -> None:
+    bench.ec2.errors["attach"] = [WrongZoneError("AttachNetworkInterface")]
+    await bench.perform(creation())
+    bench.executor.retain([RemoveEni(ONE, None)])
+    assert (bench.executor.failures, bench.executor.retry_at()) == ((), None)
+    await bench.perform(RemoveEni(ONE, None))
+    bench.executor.retain([creation()])
+    calls = len(bench.ec2.calls)
+    await bench.perform(creation())
+    assert len(bench.ec2.calls) == calls
+    bench.now += 15
+    await bench.perform(creation())
+    assert len(bench.ec2.calls) == calls + 3
+
+
+@pytest.mark.parametrize(
+    ("api", "error", "spent"),
+    [
+        ("create", IdempotencyMismatchError("CreateNetworkInterface"), 1),
+        ("create", NotFoundError("CreateNetworkInterface"), 1),
+        ("create", Ec2UnavailableError("CreateNetworkInterface"), 0),
+        ("create", UnknownInstanceError("CreateNetworkInterface"), 0),
+        ("attach", UnknownInstanceError("AttachNetworkInterface"), 0),
+        ("attach", LimitReachedError("AttachNetworkInterface"), 0),
+    ],
+    ids=lambda value: getattr(type(value), "__name__", value),
+)
+async def test_only_a_token_whose_eni_is_not_to_be_had_is_spent(
+    bench: Bench, api: str, error: Ec2Error, spent: int
+) -> None:
+    bench.ec2.errors[api] = [error] * 5
+    await bench.perform(creation())
+    assert bench.executor.tokens_spent == spent
+
+
+async def test_an_eni_that_ec2_keeps_not_knowing_stays_in_the_belief_and_no_second_is_made(bench: Bench) -> None:
+    bench.ec2.errors["attach"] = [NotFoundError("AttachNetworkInterface")] * 5
+    await bench.perform(creation())
+    assert [call[0] for call in bench.ec2.calls] == ["create"] + ["attach"] * 5
+    assert bench.believed(ONE) is not None
+    assert bench.inventory.doubtful
+
+
+@pytest.mark.parametrize("action", [creation(device=2, card=1), AttachEni(TWO, 2, 1)], ids=["new", "adopted"])
+async def test_an_instance_that_takes_no_more_enis_teaches_the_inventory_so(
+    bench: Bench, action: Action, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[int] = []
+    monkeypatch.setattr(bench.inventory, "learned_limit", learned.append)
+    bench.holds(TWO, attached=False)
+    bench.ec2.errors["attach"] = [LimitReachedError("AttachNetworkInterface")]
+    await bench.perform(action)
+    assert learned == [1]
+    assert bench.inventory.doubtful
+
+
+async def test_a_lack_of_ipv6_prefixes_says_nothing_of_the_subnets_ipv4(bench: Bench) -> None:
+    bench.holds(ONE)
+    bench.ec2.errors["assign-ipv6"] = [NoFreePrefixError("AssignIpv6Addresses")]
+    await bench.perform(AssignIpv6Prefix(ONE))
+    assert bench.executor.failures
+    assert bench.inventory.subnets.known() == {}
