@@ -31,9 +31,16 @@ class Metrics:
             registry=self._registry,
         )
 
-    def watch_pool(self, counts: Callable[[], dict[str, int]]) -> None:
-        """Has the addresses of the pool, by state, looked up at every scrape."""
-        self._registry.register(_Pool(counts))
+        self.refused = Counter(
+            "eni_agent_add_refused",
+            "ADDs that ended without an address, by the machine reason the pod and the runtime were told.",
+            ("reason",),
+            registry=self._registry,
+        )
+
+    def watch_pool(self, counts: Callable[[], dict[str, int]], waiting: Callable[[], int]) -> None:
+        """Has the addresses of the pool, by state, and the sandboxes that wait looked up at every scrape."""
+        self._registry.register(_Pool(counts, waiting))
 
     def text(self) -> bytes:
         """Returns all metrics."""
@@ -41,8 +48,9 @@ class Metrics:
 
 
 class _Pool(Collector):
-    def __init__(self, counts: Callable[[], dict[str, int]]) -> None:
+    def __init__(self, counts: Callable[[], dict[str, int]], waiting: Callable[[], int]) -> None:
         self._counts = counts
+        self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
@@ -51,3 +59,6 @@ class _Pool(Collector):
         for state, count in self._counts().items():
             family.add_metric([state], count)
         yield family
+        yield GaugeMetricFamily(
+            "eni_agent_waiting_sandboxes", "Sandboxes whose ADD waits for an address now.", self._waiting()
+        )

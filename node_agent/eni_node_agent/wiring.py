@@ -20,6 +20,7 @@ from eni_cni_shim.plugin.verbs import Plugin
 from eni_crds.nodeippool import NodeIPPool
 from eni_node_agent.cluster import conflist
 from eni_node_agent.cluster.flow import SupplyFlow
+from eni_node_agent.cluster.pod_events import PodEvents
 from eni_node_agent.cluster.pods import Pod, follow_pods
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
@@ -32,7 +33,7 @@ from eni_node_agent.network.desired import NetworkSettings, SnatPorts
 from eni_node_agent.network.repair import HostNetwork
 from eni_node_agent.rpc.server import Server
 from eni_node_agent.sandbox import gc
-from eni_node_agent.sandbox.pool import Refusal, SandboxPool
+from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
 from eni_node_agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Agent:
         self._settings = settings
         self._clock = clock
         self._writer: UsageWriter | None = None
+        self._events: PodEvents | None = None
         self._conflist_stands = False
         self._metrics = Metrics()
         self._ledger = Ledger(journal)
@@ -66,6 +68,7 @@ class Agent:
             clock=clock,
             explain=self._explain,
             pressed=self._poke,
+            lacking=self._see_shortage,
         )
         self._flow = SupplyFlow(
             self._ledger,
@@ -76,7 +79,7 @@ class Agent:
             changed=self._see_supply,
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
-        self._metrics.watch_pool(self._counts)
+        self._metrics.watch_pool(self._counts, lambda: len(self._pool.waiting()))
         replay = journal.replay()
         for holding in replay.holdings:
             self._ledger.adopt(holding)
@@ -103,18 +106,20 @@ class Agent:
             yield
 
     async def _follow_cluster(self) -> None:
-        """Supply and pods in, usage out."""
+        """Supply and pods in, usage and the reasons of shortages out."""
         kube = await _load("eni_node_agent.cluster.kube")
         api = kube.KubeApi.in_cluster(self._settings.cluster_endpoint, self._settings.service_account_dir)
         node = self._settings.node_name
         self._writer = UsageWriter(api, node, self._reporter.report, heartbeat=self._heartbeat_pause, clock=self._clock)
+        self._events = PodEvents(api, node, clock=time.time)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(follow_pool(api, node, self._see_pool).run())
                 tasks.create_task(follow_pods(api, node, self._see_pods).run())
                 tasks.create_task(self._writer.run())
+                tasks.create_task(self._events.run())
         finally:
-            self._writer = None
+            self._writer = self._events = None
             await api.close()
 
     async def _serve_http(self) -> None:
@@ -140,14 +145,22 @@ class Agent:
                     "address of a departed sandbox released", extra={"address": assignment.address, "sandbox": key}
                 )
 
-    def _see_pool(self, pool: NodeIPPool) -> None:
-        if pool.status.usage is None and self._writer is not None:
+    def _see_pool(self, pool: NodeIPPool | None) -> None:
+        if pool is not None and pool.status.usage is None and self._writer is not None:
             self._writer.forget()
         self._flow.take(pool)
 
     def _see_pods(self, pods: Mapping[str, Pod]) -> None:
         self._reporter.see_pods(pods)
+        if self._events is not None:
+            self._events.see_pods(pods)
         self._poke()
+
+    def _see_shortage(self, shortage: Shortage) -> None:
+        if shortage.is_final:
+            self._metrics.refused.labels(shortage.reason).inc()
+        if self._events is not None:
+            self._events.post(shortage)
 
     def _see_drift(self, kind: str) -> None:
         self._metrics.repairs.labels(kind).inc()

@@ -14,7 +14,7 @@ import pytest
 
 from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.conditions import ConditionType, Reason
-from eni_crds.nodeippool import Condition, ConditionStatus
+from eni_crds.nodeippool import Condition, ConditionStatus, EniState, Family
 from eni_node_agent.ledger.journal import Journal
 from eni_node_agent.ledger.ledger import Holding
 from eni_testing.agents import NODE, AgentNode
@@ -104,6 +104,65 @@ async def test_an_add_that_waited_in_vain_says_why_in_the_operators_words(node: 
     assert why in outcome.json["msg"]
     assert outcome.json["details"] == "SubnetFull"
     assert not node.conflist.exists()
+    await eventually(lambda: len(node.api.events) == 1, "the pod has an Event")
+    [event] = node.api.events.values()
+    assert (event["reason"], event["message"]) == ("SubnetFull", outcome.json["msg"])
+    assert event["involvedObject"]["uid"] == "uid-web"
+    assert 'eni_agent_add_refused_total{reason="SubnetFull"} 1.0' in node.http("/metrics")[1]
+
+
+async def test_a_pod_that_waits_is_told_of_before_its_add_ends(node: AgentNode) -> None:
+    await node.give(supply(eni(0)))
+    node.start()
+    await node.until_able()
+    adding = asyncio.create_task(node.address_of("web"))
+    await eventually(lambda: "eni_agent_waiting_sandboxes 1.0" in node.http("/metrics")[1], "the sandbox waits")
+    await eventually(lambda: len(node.api.events) == 1, "the pod has an Event")
+    assert not adding.done()
+    await node.give(supply(eni(0, addresses=FOUR)))
+    assert await adding == "10.0.1.4"
+    assert "eni_agent_waiting_sandboxes 0.0" in node.http("/metrics")[1]
+    assert "eni_agent_add_refused_total{" not in node.http("/metrics")[1]
+
+
+async def test_a_pool_for_ipv6_alone_is_refused_in_words(node: AgentNode) -> None:
+    node.variables["ENI_HOLD_SECONDS"] = "0.1"
+    await node.give(supply(eni(0, addresses=FOUR)).model_copy(update={"families": [Family.IPV6]}))
+    node.start()
+    await node.until_serving()
+    why = "the pool is for IPv6 alone"
+    await eventually(lambda: why in node.http("/readyz")[1], "not ready, and why", within=15)
+    status, outcome = await node.status(), await node.add("web")
+    assert (status.code, why in status.json["msg"]) == (50, True)
+    assert (outcome.code, why in outcome.json["msg"], outcome.json["details"]) == (11, True, "IPv6NotServed")
+
+
+async def test_a_quiet_agent_goes_on_saying_that_it_is_there(node: AgentNode) -> None:
+    node.variables["ENI_HEARTBEAT_SECONDS"] = "1"
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await eventually(lambda: len(node.api.applied) >= 6, "usage is written again and again", within=15)
+    *_, before, last = (applied.usage for applied in node.api.applied)
+    assert before.pop("reportedAt") != last.pop("reportedAt")
+    assert before == last
+
+
+async def test_an_excluded_eni_keeps_its_pod_connected_and_gets_no_new_one(node: AgentNode) -> None:
+    node.host.run(["ip", "link", "add", "eth1", "address", "02:00:00:00:00:01", "type", "veth", "peer", "wire1"])
+    await node.give(supply(eni(0), eni(1, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    address = await node.address_of("web")
+    leaving = [(f"{each}/32", f"token-{each}") for each in FOUR]
+    excluded = eni(1, addresses=FOUR, excluded="subnet-1 is out of use", state=EniState.RELEASING, releasing=leaving)
+    await node.give(supply(eni(0, addresses=["10.0.1.9"]), excluded))
+    let_go = [{"cidr": cidr, "token": token} for cidr, token in leaving if cidr != f"{address}/32"]
+    await eventually(lambda: usage(node).get("released") == let_go, "three of four are let go of")
+    assert usage(node)["leaving"] == [{"cidr": f"{address}/32", "token": f"token-{address}", "held": 1}]
+    assert await node.address_of("next") == "10.0.1.9"
+    assert node.host.reaches(address)
+    assert f"from {address.rpartition('.')[0]}.4/30 lookup 2" in node.host.run(["ip", "rule"]).stdout
 
 
 async def test_a_killed_agent_knows_every_pod_again(node: AgentNode) -> None:

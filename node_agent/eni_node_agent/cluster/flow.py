@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from eni_crds.conditions import Reason
-from eni_crds.nodeippool import Condition, EniRole, NodeIPPool, Supply
+from eni_crds.nodeippool import Condition, EniRole, Family, NodeIPPool, Supply
 from eni_node_agent.cluster import supply as operator_supply
 from eni_node_agent.cluster.supply import SupplyFile
 from eni_node_agent.ledger.ledger import Ledger
@@ -21,7 +21,10 @@ from eni_node_agent.sandbox.pool import Refusal, SandboxPool
 
 log = logging.getLogger(__name__)
 
-NO_SUPPLY: Final = "no supply has been seen yet: the operator has not described this node's pool"
+_UNHEARD: Final = "the API server has not told of this node's NodeIPPool yet"
+_ABSENT: Final = "the API server has no NodeIPPool of this node that can be read, which the operator makes"
+_EMPTY: Final = "the operator has not described this node's pool"
+_IPV6_ALONE: Final = "the pool is for IPv6 alone, and pods are served with IPv4 addresses only in this release"
 
 
 class Network(Protocol):
@@ -55,6 +58,7 @@ class SupplyFlow:
         self._supply: Supply | None = None
         self._ensured: Supply | None = None
         self._state = NetworkState()
+        self._silence = _UNHEARD
         self._conditions: list[Condition] = []
         self._news = asyncio.Event()
         self._saved: Supply | None = None
@@ -69,13 +73,15 @@ class SupplyFlow:
             self._take(supply)
         self._pool.set_availability(self.problem)
 
-    def take(self, pool: NodeIPPool) -> None:
-        """Takes over what the operator says."""
-        self._conditions = pool.status.conditions
-        supply = pool.status.supply
+    def take(self, pool: NodeIPPool | None) -> None:
+        """Takes over what the operator says; None: the API server has nothing of it, the last supply still holds."""
+        supply = pool.status.supply if pool else None
+        self._silence = _ABSENT if pool is None else _EMPTY if supply is None else ""
+        self._conditions = pool.status.conditions if pool else []
         if supply is not None and supply != self._supply:
             self._take(supply)
         else:
+            self._pool.set_availability(self.problem)
             self._changed()
 
     @property
@@ -132,17 +138,33 @@ class SupplyFlow:
     @property
     def problem(self) -> str:
         """Why the node cannot serve at all, in a sentence; empty: it can."""
+        obstacle = self.obstacle
+        return "" if obstacle is None else obstacle.message
+
+    @property
+    def obstacle(self) -> Refusal | None:
+        """Why the node cannot serve at all; None: it can."""
         if self._supply is None:
-            return NO_SUPPLY
-        primary = next((eni for eni in self._supply.enis if eni.role is EniRole.PRIMARY), None)
+            missing = Refusal(Reason.OPERATOR_SILENT, f"no supply has been seen yet: {self._silence}")
+            return self._refusal() or missing
+        if self._is_ipv6_alone:
+            return Refusal(Reason.IPV6_NOT_SERVED, _IPV6_ALONE)
+        problem = self._host_problem(self._supply)
+        return Refusal(Reason.HOST_NOT_READY, problem) if problem else None
+
+    def _host_problem(self, supply: Supply) -> str:
+        primary = next((eni for eni in supply.enis if eni.role is EniRole.PRIMARY), None)
         if primary is None:
             return "supply names no primary ENI"
-        if primary.id not in self._state.ready:
-            found = (
-                "; ".join(self._state.problems) or f"no link has the MAC {primary.mac} of the primary ENI {primary.id}"
-            )
-            return f"host network is not ready: {found}"
-        return ""
+        if primary.id in self._state.ready:
+            return ""
+        found = "; ".join(self._state.problems) or f"no link has the MAC {primary.mac} of the primary ENI {primary.id}"
+        return f"host network is not ready: {found}"
+
+    @property
+    def _is_ipv6_alone(self) -> bool:
+        families = self._supply.families if self._supply else ()
+        return Family.IPV6 in families and Family.IPV4 not in families
 
     @property
     def is_able(self) -> bool:
@@ -151,9 +173,11 @@ class SupplyFlow:
 
     def explain(self) -> Refusal:
         """Returns why there is no address, in the operator's words where it has any."""
-        if self.problem:
-            return Refusal(Reason.GROWING, self.problem)
-        return self._refusal() or Refusal(Reason.GROWING, "the pool is growing, the operator has not finished yet")
+        told = self.obstacle or self._refusal()
+        if told is None and self._silence:
+            return Refusal(Reason.OPERATOR_SILENT, self._silence)
+        told = told or operator_supply.progress(self._conditions)
+        return told or Refusal(Reason.GROWING, "the pool is growing, the operator has not finished yet")
 
     def _refusal(self) -> Refusal | None:
         return operator_supply.refusal(self._conditions)
@@ -172,7 +196,7 @@ class SupplyFlow:
 
     def _served(self) -> frozenset[str]:
         """Returns the CIDRs whose rules and routes are in place: of the last supply the network was ensured for."""
-        if self._ensured is None:
+        if self._ensured is None or self._is_ipv6_alone:
             return frozenset()
         ready = (eni for eni in self._ensured.enis if eni.id in self._state.ready)
         return frozenset(cidr for eni in ready for cidr in cidrs_of(eni))

@@ -72,14 +72,16 @@ class Reporter:
             pending=self.pending,
             idle=list(tally.idle),
             released=list(tally.released) if self._flow.is_saved else [],
+            leaving=list(tally.leaving),
+            cards=list(tally.cards),
             boot_id=self._boot_id,
         )
         return Report(usage=usage, conditions=[self._connected(), self._drift()])
 
     def _connected(self) -> Condition:
-        problem = self._flow.problem
-        if problem:
-            return self._state(ConditionType.AGENT_CONNECTED, ConditionStatus.FALSE, Reason.HOST_NOT_READY, problem)
+        obstacle = self._flow.obstacle
+        if obstacle is not None:
+            return self._state(ConditionType.AGENT_CONNECTED, ConditionStatus.FALSE, *obstacle)
         message = "the agent has taken the supply over and serves pods"
         return self._state(ConditionType.AGENT_CONNECTED, ConditionStatus.TRUE, Reason.AGENT_SERVING, message)
 
@@ -98,7 +100,7 @@ class Reporter:
         text = "the host's network is as it should be"
         return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.FALSE, Reason.NETWORK_IN_ORDER, text)
 
-    def _state(self, kind: ConditionType, status: ConditionStatus, reason: Reason, message: str) -> Condition:
+    def _state(self, kind: ConditionType, status: ConditionStatus, reason: str, message: str) -> Condition:
         """Returns a condition; since when it has its status is kept, as the API conventions want it."""
         before = self._stated.get(kind)
         since = before.last_transition_time if before and before.status is status else datetime.now(UTC)

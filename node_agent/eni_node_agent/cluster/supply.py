@@ -25,15 +25,16 @@ log = logging.getLogger(__name__)
 POOLS_PATH: Final = f"/apis/{POOL_GROUP}/{POOL_VERSION}/{POOL_PLURAL}"
 
 _OBSTACLES: Final = (
-    ConditionType.ACCESS_DENIED,
     ConditionType.SUBNET_EXHAUSTED,
     ConditionType.PREFIX_FRAGMENTED,
     ConditionType.LIMIT_REACHED,
     ConditionType.THROTTLED,
 )
-"""Conditions that say why a pool does not grow, the one a person must act on first."""
+"""Conditions that say why a pool does not grow where ``Sufficient`` does not, the one a person must act on first."""
 _UNDER_WAY: Final = frozenset({Reason.GROWING, Reason.AGENT_SILENT})
-"""Reasons that pass by themselves: the operator is at work, or has not heard of this agent yet."""
+"""Reasons that pass by themselves: the operator is at work, or has not heard of this agent."""
+_PASSING: Final = _UNDER_WAY | {Reason.NOT_AFFECTED}
+"""With what the operator says before it knows anything."""
 
 
 class SupplyFile:
@@ -67,31 +68,53 @@ class SupplyFile:
         draft.replace(self._path)
 
 
-def follow_pool(api: ListWatch, node: str, changed: Callable[[NodeIPPool], None]) -> Reflector[NodeIPPool]:
-    """Returns a reflector that reports this node's NodeIPPool whenever it changes.
+def follow_pool(api: ListWatch, node: str, changed: Callable[[NodeIPPool | None], None]) -> Reflector[NodeIPPool]:
+    """Returns a reflector that reports this node's NodeIPPool whenever it changes; None: there is none to be read.
 
     Lists are never stale: an older supply could name an address as ours that the operator has given back since.
     """
 
     def report(pools: Mapping[str, NodeIPPool]) -> None:
-        for pool in pools.values():
-            changed(pool)
+        changed(next(iter(pools.values()), None))
 
     return Reflector(api, Selection(POOLS_PATH, f"metadata.name={node}"), keep=_parse, changed=report)
 
 
 def refusal(conditions: list[Condition]) -> Refusal | None:
-    """Returns why the pool does not grow, from the operator's conditions; None when nothing is in its way."""
+    """Returns why the pool does not grow, from the operator's conditions; None when nothing is in its way.
+
+    ``Sufficient`` is the operator's own answer to just this: while it is true the pool has enough or can still grow,
+    whatever one subnet or one call refused.
+    """
     by_type = {condition.type: condition for condition in conditions}
-    for kind in _OBSTACLES:
+    sufficient, ready = by_type.get(ConditionType.SUFFICIENT), by_type.get(ConditionType.READY)
+    found: list[Condition | None] = []
+    if sufficient is None or sufficient.status is not ConditionStatus.TRUE:
+        denied, *others = (_if_true(by_type.get(kind)) for kind in (ConditionType.ACCESS_DENIED, *_OBSTACLES))
+        found = [denied, _if_refused(sufficient), *others]
+    found.append(_if_refused(ready))
+    return next((Refusal(condition.reason, condition.message) for condition in found if condition is not None), None)
+
+
+def progress(conditions: list[Condition]) -> Refusal | None:
+    """Returns what the operator says of a pool that nothing is in the way of; None when it says nothing of use."""
+    by_type = {condition.type: condition for condition in conditions}
+    for kind in (ConditionType.READY, ConditionType.SUFFICIENT):
         condition = by_type.get(kind)
-        if condition is not None and condition.status is ConditionStatus.TRUE:
+        if condition is not None and condition.reason in _UNDER_WAY:
             return Refusal(condition.reason, condition.message)
-    for kind in (ConditionType.SUFFICIENT, ConditionType.READY):
-        condition = by_type.get(kind)
-        if condition is not None and condition.status is ConditionStatus.FALSE and condition.reason not in _UNDER_WAY:
-            return Refusal(condition.reason, condition.message)
-    return None
+    overcommitted = _if_true(by_type.get(ConditionType.OVERCOMMITTED))
+    return Refusal(overcommitted.reason, overcommitted.message) if overcommitted else None
+
+
+def _if_true(condition: Condition | None) -> Condition | None:
+    return condition if condition is not None and condition.status is ConditionStatus.TRUE else None
+
+
+def _if_refused(condition: Condition | None) -> Condition | None:
+    if condition is None or condition.status is not ConditionStatus.FALSE or condition.reason in _PASSING:
+        return None
+    return condition
 
 
 def _parse(document: Json) -> NodeIPPool | None:

@@ -9,7 +9,7 @@ import collections
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from eni_cni_shim.plugin.addresspool import Assignment, NoAddressError, PoolUnavailableError, Sandbox, SandboxKey
 from eni_node_agent.ledger.journal import JournalError
@@ -20,6 +20,10 @@ from eni_node_agent.sandbox import names
 log = logging.getLogger(__name__)
 
 
+PATIENCE_SECONDS: Final = 2.0
+"""A sandbox that waits for longer is told of: creating and attaching an ENI takes EC2 about as long."""
+
+
 class Refusal(NamedTuple):
     """Why the pool does not grow, in the operator's words."""
 
@@ -27,6 +31,18 @@ class Refusal(NamedTuple):
     """Machine reason."""
     message: str
     """Sentence for a person."""
+
+
+class Shortage(NamedTuple):
+    """A sandbox without an address, and why."""
+
+    sandbox: Sandbox
+    reason: str
+    """Machine reason."""
+    message: str
+    """Sentence for a person; the one the runtime gets."""
+    is_final: bool
+    """True: its ADD has failed; False: it waits on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +62,7 @@ class SandboxPool:
         clock: Callable[[], float],
         explain: Callable[[], Refusal],
         pressed: Callable[[], None],
+        lacking: Callable[[Shortage], None] = lambda _: None,
     ) -> None:
         """Makes the pool.
 
@@ -55,12 +72,14 @@ class SandboxPool:
             clock: seconds since boot.
             explain: tells why the pool does not grow.
             pressed: called when a sandbox begins to wait or an address is released: demand has changed.
+            lacking: called when a sandbox has waited for longer than is usual, and when it has waited in vain.
         """
         self._ledger = ledger
         self._hold_seconds = hold_seconds
         self._clock = clock
         self._explain = explain
         self._pressed = pressed
+        self._lacking = lacking
         self._waiters: collections.deque[_Waiter] = collections.deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._unavailable = "the agent is starting"
@@ -161,15 +180,29 @@ class SandboxPool:
         self._set_alarm()
         self._pressed()
         try:
-            done, _ = await asyncio.wait({waiter.answer}, timeout=self._hold_seconds)
+            is_answered = await self._is_answered(waiter)
         except asyncio.CancelledError:
             self._give_up(waiter)
             raise
-        if done:
+        if is_answered:
             return waiter.answer.result()
         self._give_up(waiter)
+        shortage = self._shortage(sandbox, is_final=True)
+        self._lacking(shortage)
+        raise NoAddressError(shortage.reason, shortage.message)
+
+    async def _is_answered(self, waiter: _Waiter) -> bool:
+        """Waits; says on the way that it takes long."""
+        patience = min(PATIENCE_SECONDS, self._hold_seconds)
+        done, _ = await asyncio.wait({waiter.answer}, timeout=patience)
+        if not done and patience < self._hold_seconds:
+            self._lacking(self._shortage(waiter.sandbox, is_final=False))
+            done, _ = await asyncio.wait({waiter.answer}, timeout=self._hold_seconds - patience)
+        return bool(done)
+
+    def _shortage(self, sandbox: Sandbox, *, is_final: bool) -> Shortage:
         refusal = self._explain()
-        raise NoAddressError(refusal.reason, f"no address came free in {self._hold_seconds:g} s: {refusal.message}")
+        return Shortage(sandbox, refusal.reason, f"no address came free: {refusal.message}", is_final)
 
     def _give_up(self, waiter: _Waiter) -> None:
         if waiter in self._waiters:

@@ -9,13 +9,22 @@ import pytest
 
 from eni_cni_shim.plugin.addresspool import PoolUnavailableError, Sandbox, SandboxKey
 from eni_crds.conditions import ConditionType, Reason
-from eni_crds.nodeippool import Condition, ConditionStatus, NodeIPPool, NodeIPPoolStatus, Supply
+from eni_crds.nodeippool import (
+    CardUsage,
+    Condition,
+    ConditionStatus,
+    Family,
+    Leaving,
+    NodeIPPool,
+    NodeIPPoolStatus,
+    Supply,
+)
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.network.converge import NetworkState
-from eni_node_agent.sandbox.pool import SandboxPool
+from eni_node_agent.sandbox.pool import Refusal, SandboxPool
 from eni_testing.eventually import eventually
 from eni_testing.supplies import eni, supply
 
@@ -74,6 +83,7 @@ class World:
         self.reporter = Reporter(self.ledger, self.pool, self.flow, boot_id="b1", clock=lambda: self.now)
 
     def take(self, seen: Supply | None, *conditions: Condition) -> None:
+        """Lets the operator speak."""
         status = NodeIPPoolStatus(supply=seen, conditions=list(conditions))
         self.flow.take(NodeIPPool(metadata={"name": "node-a"}, status=status))
 
@@ -188,10 +198,78 @@ async def test_a_saved_supply_of_another_instance_serves_nobody(tmp_path: Path) 
             world.pool.check_ready()
 
 
-async def test_an_object_without_supply_changes_nothing(world: World) -> None:
+def silent(why: str) -> Refusal:
+    return Refusal("OperatorSilent", why)
+
+
+UNKNOWN = FULL.model_copy(
+    update={"type": "Ready", "status": ConditionStatus.FALSE, "reason": "UnknownInstance", "message": "no i-1"}
+)
+
+
+async def test_without_a_supply_it_says_who_is_silent(world: World) -> None:
+    yet = "no supply has been seen yet: "
+    world.flow.restore()
+    assert world.flow.explain() == silent(yet + "the API server has not told of this node's NodeIPPool yet")
+    world.flow.take(None)
+    nothing = "the API server has no NodeIPPool of this node that can be read, which the operator makes"
+    assert world.flow.explain() == silent(yet + nothing)
+    with pytest.raises(PoolUnavailableError, match="has no NodeIPPool of this node"):
+        world.pool.check_ready()
     world.take(None)
+    assert world.flow.explain() == silent(yet + "the operator has not described this node's pool")
+    world.take(None, UNKNOWN)
+    assert world.flow.explain() == Refusal("UnknownInstance", "no i-1")
+    with pytest.raises(PoolUnavailableError, match="no i-1"):
+        world.pool.check_ready()
     assert world.network.asked == []
-    assert "no supply has been seen yet" in world.flow.explain().message
+
+
+async def test_an_object_that_is_gone_leaves_the_supply_and_is_told_of(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5"])), FULL)
+    assert await world.assign("a") == "10.0.1.5"
+    world.flow.take(None)
+    assert world.flow.explain() == silent(
+        "the API server has no NodeIPPool of this node that can be read, which the operator makes"
+    )
+    assert world.flow.problem == ""
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    assert world.flow.explain().reason == "Growing"
+
+
+async def test_a_pool_for_ipv6_alone_says_that_it_is_not_served(world: World) -> None:
+    alone = {"families": [Family.IPV6], "vpc_ipv6_cidrs": ["2001:db8::/56"]}
+    inner = eni(0, addresses=["10.0.1.5"], releasing=[("2001:db8::/80", "t1")])
+    inner = inner.model_copy(update={"ipv6_prefixes": ["2001:db8::/80", "2001:db8:0:1::/80"]})
+    world.take(supply(inner).model_copy(update=alone))
+    await eventually(lambda: world.flow.is_saved, "the host's network and the disk are done")
+    with pytest.raises(PoolUnavailableError, match="the pool is for IPv6 alone"):
+        world.pool.check_ready()
+    assert (world.ledger.tally(0).free, world.flow.explain().reason) == (0, "IPv6NotServed")
+    assert not world.flow.is_able
+    both = supply(inner).model_copy(update=alone | {"families": [Family.IPV4, Family.IPV6]})
+    world.take(both)
+    assert await world.assign("a") == "10.0.1.5"
+
+
+async def test_says_how_far_the_operator_is(world: World) -> None:
+    growing = FULL.model_copy(
+        update={"type": "Ready", "status": ConditionStatus.FALSE, "reason": "Growing", "message": "to 8"}
+    )
+    world.take(supply(eni(0)), growing)
+    await eventually(lambda: not world.flow.problem, "the primary serves")
+    assert world.flow.explain() == Refusal("Growing", "to 8")
+    assert world.flow.is_able
+
+
+async def test_reports_handshakes_that_pods_hold_up_and_other_cards(world: World) -> None:
+    marked = eni(0, card=1, addresses=["10.0.1.5"], releasing=[("10.0.1.5/32", "t1")])
+    world.take(supply(eni(0), eni(0, card=1, addresses=["10.0.1.5"])))
+    await world.assign("a")
+    world.take(supply(eni(0), marked))
+    usage = world.reporter.report().usage
+    assert usage.leaving == [Leaving(cidr="10.0.1.5/32", token="t1", held=1)]
+    assert usage.cards == [CardUsage(network_card=1, assigned=1)]
 
 
 async def test_the_node_is_able_while_addresses_are_free_or_may_come(world: World) -> None:
@@ -207,7 +285,7 @@ async def test_the_node_is_able_while_addresses_are_free_or_may_come(world: Worl
 
 async def test_reports_the_agents_own_state(world: World) -> None:
     connected, drift = world.reporter.report().conditions
-    assert (connected.type, connected.status, connected.reason) == ("AgentConnected", "False", "HostNotReady")
+    assert (connected.type, connected.status, connected.reason) == ("AgentConnected", "False", "OperatorSilent")
     assert (drift.type, drift.status, drift.reason) == ("DriftDetected", "False", "NetworkInOrder")
     world.take(supply(eni(0, addresses=["10.0.1.5"])))
     await eventually(lambda: not world.flow.problem, "the primary serves")

@@ -7,8 +7,8 @@ from eni_cni_shim.plugin.addresspool import NoAddressError, PoolUnavailableError
 from eni_node_agent.ledger.journal import JournalError
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.ledger.packing import cidrs_of
-from eni_node_agent.sandbox import names
-from eni_node_agent.sandbox.pool import Refusal, SandboxPool
+from eni_node_agent.sandbox import names, pool
+from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
 from eni_testing.eventually import eventually
 from eni_testing.supplies import eni, supply
 
@@ -34,6 +34,7 @@ class World:
     def __init__(self, *, hold_seconds: float = 5.0) -> None:
         self.now = 0.0
         self.pressed = 0
+        self.shortages: list[Shortage] = []
         self.memory = Memory()
         self.ledger = Ledger(self.memory)
         self.pool = SandboxPool(
@@ -42,6 +43,7 @@ class World:
             clock=lambda: self.now,
             explain=lambda: Refusal("SubnetFull", "subnet subnet-1 has 0 free addresses"),
             pressed=self._press,
+            lacking=self.shortages.append,
         )
 
     def supply(self, *addresses: str, cooldown_seconds: int = 30) -> None:
@@ -118,12 +120,45 @@ async def test_who_comes_later_does_not_overtake_who_waits() -> None:
 async def test_says_why_there_is_no_address_when_the_time_is_up() -> None:
     world = World(hold_seconds=0.05)
     world.supply()
-    with pytest.raises(NoAddressError, match=r"no address came free in 0\.05 s: subnet subnet-1 has 0 free") as caught:
+    with pytest.raises(NoAddressError, match="no address came free: subnet subnet-1 has 0 free") as caught:
         await world.pool.assign(sandbox("a"))
     assert caught.value.reason == "SubnetFull"
     assert world.pool.waiting() == []
     world.supply("10.0.1.5")
     assert world.ledger.tally(0).free == 1
+
+
+def shortage(name: str, *, is_final: bool) -> Shortage:
+    return Shortage(
+        sandbox(name), "SubnetFull", "no address came free: subnet subnet-1 has 0 free addresses", is_final=is_final
+    )
+
+
+async def test_tells_of_an_add_that_failed_once() -> None:
+    world = World(hold_seconds=0.05)
+    with pytest.raises(NoAddressError):
+        await world.pool.assign(sandbox("a"))
+    assert world.shortages == [shortage("a", is_final=True)]
+
+
+async def test_tells_of_a_wait_that_is_longer_than_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.05)
+    world = World()
+    [task] = await world.add_and_wait("a")
+    await world.until(lambda: world.shortages == [shortage("a", is_final=False)])
+    world.supply("10.0.1.5")
+    assert await task == "10.0.1.5"
+    assert len(world.shortages) == 1
+
+
+async def test_an_add_that_was_served_in_time_or_given_up_is_not_told_of() -> None:
+    world = World()
+    first, second = await world.add_and_wait("a", "b")
+    second.cancel()
+    world.supply("10.0.1.5")
+    assert await first == "10.0.1.5"
+    await asyncio.wait([second])
+    assert world.shortages == []
 
 
 async def test_wakes_when_a_cooling_address_has_rested() -> None:

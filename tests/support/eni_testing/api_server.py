@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PODS = "/api/v1/pods"
 POOLS = "/apis/eni-operator.io/v1alpha1/nodeippools"
+EVENTS = "/api/v1/namespaces/default/events"
 
 
 @dataclass
@@ -41,6 +42,9 @@ class ApiServer:
     objects: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {PODS: {}, POOLS: {}})
     requests: list[str] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)
+    """Of pools."""
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name, as applied last."""
     refusal: int | None = None
     """HTTP status with which everything is refused."""
     url: str = ""
@@ -143,9 +147,12 @@ class ApiServer:
         if self.refusal:
             return _status(self.refusal, "refused by the test")
         collection, name = request.path.removesuffix("/status").rsplit("/", 1)
+        body = await request.json()
+        if collection == EVENTS:
+            self.events[name] = body
+            return web.json_response(body)
         if name not in self.objects[collection]:
             return _status(404, f'nodeippools "{name}" not found')
-        body = await request.json()
         self.applied.append(Applied(request.path, request.query["fieldManager"], request.content_type, body))
         document = self.objects[collection][name]
         document.setdefault("status", {})["usage"] = body["status"]["usage"]
