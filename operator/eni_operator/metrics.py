@@ -26,6 +26,12 @@ RECONCILE_FAILURES = Counter("eni_operator_reconcile_failures_total", "Runs of t
 WATCH_RESTARTS = Counter(
     "eni_operator_watch_restarts_total", "How often the watches had to be started again", registry=REGISTRY
 )
+SWEPT = Counter("eni_operator_swept_enis_total", "Leaked ENIs deleted by this process as the leader", registry=REGISTRY)
+SWEEP_CANDIDATES = Gauge(
+    "eni_operator_sweep_candidates",
+    "ENIs of ours that the leader saw loose in its last sweep and kept",
+    registry=REGISTRY,
+)
 POOL_ENIS = Gauge("eni_operator_pool_enis", "ENIs of the pool", ("node",), registry=REGISTRY)
 POOL_PREFIXES = Gauge("eni_operator_pool_prefixes", "Prefixes of the pool", ("node",), registry=REGISTRY)
 POOL_ADDRESSES = Gauge("eni_operator_pool_addresses", "Pod addresses the pool holds", ("node",), registry=REGISTRY)

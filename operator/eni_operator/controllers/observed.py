@@ -6,12 +6,10 @@ Decides which changes are worth a run of the loop: what we write ourselves and t
 from dataclasses import dataclass, field
 from typing import Final
 
-from eni_operator.controllers.kube import KubeApi, KubeObject
+from eni_operator.controllers.kube import ENICONFIGS, NODES, KubeApi, KubeObject
 
-NODES: Final = "nodes"
-POOLS: Final = "nodeippools"
-ENICONFIGS: Final = "eniconfigs"
 DELETED: Final = "DELETED"
+_NODE_STATUS: Final = ("capacity", "allocatable", "nodeInfo")
 
 
 @dataclass(slots=True)
@@ -22,6 +20,8 @@ class Observed:
     node: KubeObject | None = None
     pool: KubeObject | None = None
     eniconfigs: dict[str, KubeObject] = field(default_factory=dict)
+    kept: bool = False
+    """True: whoever feeds it also looks for what the watches missed (``controllers.fleet``)."""
 
     def take(self, plural: str, event: str | None, item: KubeObject) -> bool:
         """Takes a watch event in; returns whether the loop should run."""
@@ -32,11 +32,19 @@ class Observed:
             return False
         if plural == NODES:
             return self._take_node(None if gone else item)
+        if gone and self._is_former(item):
+            return False
         return self._take_pool(None if gone else item)
 
     def _take_node(self, item: KubeObject | None) -> bool:
         old, self.node = self.node, item
         return _node_matters(old) != _node_matters(item)
+
+    def _is_former(self, item: KubeObject) -> bool:
+        """The end of a pool that another one of the same name has followed already."""
+        held = self.pool["metadata"].get("uid") if self.pool is not None else None
+        uid = item["metadata"].get("uid")
+        return None not in (held, uid) and held != uid
 
     def _take_pool(self, item: KubeObject | None) -> bool:
         old, self.pool = self.pool, item
@@ -52,10 +60,22 @@ class Observed:
 
     async def look(self, kube: KubeApi) -> None:
         """Asks for everything, so that what vanished while a watch was down is forgotten. Raises KubeError."""
+        if self.kept:
+            return
         node, pool = await kube.get_node(self.node_name), await kube.get_pool(self.node_name)
         configs = await kube.list_eniconfigs()
         self.node, self.pool = node, pool
         self.eniconfigs = {item["metadata"]["name"]: item for item in configs}
+
+
+def trim(plural: str, item: KubeObject) -> KubeObject:
+    """Returns the object without what nobody here reads: most of a Node is its images, heartbeats and field owners."""
+    metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    trimmed = {**item, "metadata": metadata}
+    if plural == NODES:
+        status = item.get("status") or {}
+        trimmed["status"] = {key: status[key] for key in _NODE_STATUS if key in status}
+    return trimmed
 
 
 def _node_matters(node: KubeObject | None) -> object:

@@ -1,4 +1,4 @@
-"""Watches on the node, its pool and the ENIConfigs, by kopf on a thread of its own; they feed and never write.
+"""Watches on nodes, pools and ENIConfigs, by kopf on a thread of its own; they feed and never write.
 
 Decides how watching survives: kopf alone would end on a long outage, on a rotated token and on a removed kind, and it
 cancels every task of its loop when it ends. So it has its own loop, endless back-offs, our own session, and is started
@@ -16,17 +16,11 @@ from typing import Any, Final, cast
 import aiohttp
 import kopf
 
-from eni_crds.names import (
-    ENICONFIG_GROUP,
-    ENICONFIG_PLURAL,
-    ENICONFIG_VERSION,
-    POOL_GROUP,
-    POOL_PLURAL,
-    POOL_VERSION,
-)
+from eni_crds.names import ENICONFIG_GROUP, ENICONFIG_VERSION, POOL_GROUP, POOL_VERSION
 from eni_operator import metrics
 from eni_operator.controllers import cluster
-from eni_operator.controllers.kube import KubeObject
+from eni_operator.controllers.kube import ENICONFIGS, NODES, POOLS, KubeObject
+from eni_operator.controllers.observed import trim
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +36,14 @@ UNAUTHORIZED_PAUSES: Final = (0.0, 0.5, 2.0, 5.0)
 RESTART_SECONDS: Final = 1.0
 JOIN_SECONDS: Final = 10
 _KINDS: Final = (
-    ("", "v1", "nodes"),
-    (POOL_GROUP, POOL_VERSION, POOL_PLURAL),
-    (ENICONFIG_GROUP, ENICONFIG_VERSION, ENICONFIG_PLURAL),
+    ("", "v1", NODES),
+    (POOL_GROUP, POOL_VERSION, POOLS),
+    (ENICONFIG_GROUP, ENICONFIG_VERSION, ENICONFIGS),
 )
 _NAMED: Final = _KINDS[:2]
-"""Of these only the object with the node's name."""
+"""In scope ``node``, of these only the object with the node's name."""
+PAGE: Final = 100
+"""Objects in a page of a list: reading one holds the interpreter up for milliseconds, not for seconds."""
 
 
 def spread(seconds: float) -> float:
@@ -66,8 +62,8 @@ class EndlessBackoff:
             delay = min(delay * 2, 30.0)
 
 
-def make_settings(node_name: str) -> kopf.OperatorSettings:
-    """Returns kopf's settings: our node's objects only, nothing posted, nothing given up."""
+def make_settings(node_name: str | None) -> kopf.OperatorSettings:
+    """Returns kopf's settings: that node's objects or, with None, all; nothing posted, nothing given up."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
     settings.scanning.disabled = True
@@ -76,6 +72,9 @@ def make_settings(node_name: str) -> kopf.OperatorSettings:
     settings.networking.connect_timeout = CONNECT_SECONDS
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.error_backoffs = EndlessBackoff()
+    if node_name is None:
+        settings.watching.chunk_size = PAGE
+        return settings
     for kind in _NAMED:
         settings.watching.field_selectors[kind] = f"metadata.name={node_name}"
     return settings
@@ -96,7 +95,7 @@ def make_registry(feed: Feed, login: Callable[[], Awaitable[kopf.AiohttpSession]
 
 def _handler(plural: str, feed: Feed) -> Callable[..., Awaitable[None]]:
     async def hand_over(type: str | None, body: Any, **_: Any) -> None:  # noqa: A002 - kopf passes it by this name
-        feed(plural, type, dict(body))
+        feed(plural, type, trim(plural, dict(body)))
 
     return hand_over
 
@@ -149,9 +148,9 @@ def _pace() -> aiohttp.ClientMiddlewareType:
 
 
 class Watches:
-    """kopf's thread. ``feed`` is called on it."""
+    """kopf's thread. ``feed`` is called on it. Without a name all nodes are watched."""
 
-    def __init__(self, node_name: str, configuration: Any, feed: Feed) -> None:
+    def __init__(self, node_name: str | None, configuration: Any, feed: Feed) -> None:
         self._node_name = node_name
         self._configuration = configuration
         self._feed = feed
@@ -195,6 +194,8 @@ class Watches:
             registry=make_registry(self._feed, lambda: make_session(self._configuration)),
             settings=make_settings(self._node_name),
             clusterwide=True,
-            identity=cast("Any", self._node_name),  # kopf would ask the password database, which does not know our user
+            identity=cast(
+                "Any", self._node_name or "eni-operator"
+            ),  # kopf would ask the password database, which does not know our user
             stop_flag=self._flag,
         )
