@@ -26,14 +26,13 @@ from eni_lab.aws.server import endpoint_app, metadata_app, new_endpoint
 from eni_lab.fabric import control, metadata
 from eni_lab.fabric.fabric import Fabric
 from eni_lab.fabric.service import FabricService
-from eni_lab.kube.addresses import API_ADDRESS
+from eni_lab.kube.addresses import API_ADDRESS, CLOUD_PORT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from eni_lab.aws.engine.engine import Engine
 
-EC2_PORT = 8000
 SHUTDOWN_SECONDS = 1.0
 """How long an open connection may finish its request at the end."""
 
@@ -121,7 +120,7 @@ async def _serving(engine: Engine, service: FabricService, *, service_times: boo
     async with contextlib.AsyncExitStack() as stack:
         for_ec2 = await _run(stack, ec2)
         for host in (API_ADDRESS, "127.0.0.1"):
-            await web.TCPSite(for_ec2, host, EC2_PORT).start()
+            await web.TCPSite(for_ec2, host, CLOUD_PORT).start()
         for_metadata = await _run(stack, metadata_app(endpoint, metadata.asking_instance(engine.ports)))
         await web.SockSite(for_metadata, metadata.listen()).start()
         yield

@@ -4,22 +4,27 @@
 process; the reply comes when they are there and the first is configured. The process id is read in the process-id
 namespace of the stand-in's own process, through its ``/proc``; ``"netns": "/path"`` instead of ``pid`` names any file
 of a namespace. Posting again after a reboot moves the interfaces. ``DELETE /_lab/nodes/{instance}`` unplugs them.
-``GET /_lab/fabric`` shows nodes, ports and what was dropped.
+``POST /_lab/outages {"address": "10.0.1.5", "how": "refused"}`` takes the AWS endpoint away from who calls from that
+address (a reset at once; ``unheard``: never an answer), ``DELETE /_lab/outages`` gives it back to all.
+``GET /_lab/fabric`` shows nodes, ports, outages and what was dropped.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+
+from eni_lab.fabric.firewall import OUTAGES, Outage
 
 if TYPE_CHECKING:
     from eni_lab.fabric.service import FabricService
 
 
 def add_routes(app: web.Application, service: FabricService) -> None:
-    """Adds the three endpoints to ``app``."""
+    """Adds the endpoints to ``app``."""
 
     async def plug(request: web.Request) -> web.Response:
         instance_id, namespace_path = _node(await request.text())
@@ -33,11 +38,21 @@ def add_routes(app: web.Application, service: FabricService) -> None:
         await service.unregister(request.match_info["instance"])
         return web.json_response({})
 
+    async def cut_off(request: web.Request) -> web.Response:
+        await service.cut_off(*_outage(await request.text()))
+        return web.json_response({})
+
+    async def end_outages(_: web.Request) -> web.Response:
+        await service.end_outages()
+        return web.json_response({})
+
     async def show(_: web.Request) -> web.Response:
         return web.json_response(await service.status())
 
     app.router.add_post("/_lab/nodes", plug)
     app.router.add_delete("/_lab/nodes/{instance}", unplug)
+    app.router.add_post("/_lab/outages", cut_off)
+    app.router.add_delete("/_lab/outages", end_outages)
     app.router.add_get("/_lab/fabric", show)
 
 
@@ -63,6 +78,19 @@ def _namespace_path(values: dict[str, Any]) -> str:
             raise _bad_request(
                 f"pid is {pid!r} and netns is {path!r}, one must be given: a process id or an absolute path"
             )
+
+
+def _outage(body: str) -> tuple[str, Outage]:
+    """The address and the kind of outage that a body asks for; 400 with a sentence when it does not say."""
+    values = _json_object(body)
+    address, how = values.get("address"), values.get("how", "refused")
+    try:
+        ipaddress.IPv4Address(address if isinstance(address, str) else "")
+    except ValueError as error:
+        raise _bad_request(f"address is {address!r}, it must be an IPv4 address") from error
+    if how not in OUTAGES:
+        raise _bad_request(f"how is {how!r}, allowed are {', '.join(OUTAGES)}")
+    return str(address), how
 
 
 def _json_object(body: str) -> dict[str, Any]:

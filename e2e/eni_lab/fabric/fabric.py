@@ -33,6 +33,8 @@ class Fabric:
         self._created: dict[str, Link] = {}
         self._gateways: frozenset[str] = frozenset()
         self._elements = ""
+        self.outages: dict[str, firewall.Outage] = {}
+        """How callers find the AWS endpoint that cannot use it, by source address."""
         self.problems: dict[str, str] = {}
         """Why a link that should be there is not, by the router's link name."""
 
@@ -64,6 +66,16 @@ class Fabric:
             self._gateways |= state.gateways
             self._create_links(ipr, state)
             routes.ensure_routes(ipr, state.routes, links.present(ipr))
+
+    def cut_off(self, address: str, how: firewall.Outage) -> None:
+        """From now on the AWS endpoint refuses or ignores what comes from this address."""
+        self.outages[address] = how
+        firewall.cut_off(self.outages)
+
+    def end_outages(self) -> None:
+        """The AWS endpoint answers everybody again."""
+        self.outages.clear()
+        firewall.cut_off(self.outages)
 
     def drops(self) -> list[firewall.Drop]:
         """What the router dropped so far, by link and source address."""

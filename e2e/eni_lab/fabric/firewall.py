@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from eni_lab.fabric.desired import LINK_PREFIX
+from eni_lab.kube.addresses import CLOUD_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from eni_lab.fabric.desired import FabricState
 
@@ -27,6 +28,11 @@ DROP_REASONS = {
     "no_way_out": "only an ENI's primary address has a way to the internet",
 }
 """The sets that count drops, and what an entry means."""
+
+
+Outage = Literal["refused", "unheard"]
+"""How a caller finds the AWS endpoint: it gets a reset at once, or never an answer."""
+OUTAGES: tuple[Outage, ...] = get_args(Outage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ table ip {TABLE} {{
   set primaries {{ type ifname . ipv4_addr; }}
   set spoofed {{ type ifname . ipv4_addr; flags dynamic; counter; size 4096; }}
   set no_way_out {{ type ifname . ipv4_addr; flags dynamic; counter; size 4096; }}
+  set refused {{ type ipv4_addr; }}
+  set unheard {{ type ipv4_addr; }}
 
   # "v6789abcdef0" . 02:00:00:00:00:01 . 10.0.1.10: before connection tracking, so that a spoofed packet leaves no trace
   chain entrance {{
@@ -63,6 +71,8 @@ table ip {TABLE} {{
   chain router {{
     type filter hook input priority filter; policy accept;
     iifname "{LINK_PREFIX}*" ip daddr != {{ {", ".join(local_addresses)} }} drop
+    ip saddr @refused tcp dport {CLOUD_PORT} reject with tcp reset
+    ip saddr @unheard tcp dport {CLOUD_PORT} drop
     iifname "{INTERNET_LINK}" drop
   }}
 
@@ -84,6 +94,12 @@ def elements(state: FabricState) -> str:
     sources = sorted(f'"{source.link}" . {source.mac} . {_cidr(source.cidr)}' for source in state.sources)
     primaries = sorted(f'"{link}" . {address}' for link, address in state.primaries)
     return "\n".join([*_replaced("sources", sources), *_replaced("primaries", primaries)])
+
+
+def cut_off(outages: Mapping[str, Outage]) -> None:
+    """Makes the AWS endpoint, and nothing else, refuse or ignore these source addresses and no others."""
+    members = {how: sorted(address for address, chosen in outages.items() if chosen == how) for how in OUTAGES}
+    load("\n".join(line for how in OUTAGES for line in _replaced(how, members[how])))
 
 
 def load(text: str) -> None:

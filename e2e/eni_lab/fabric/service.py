@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from eni_lab.aws.engine.ports import Port
     from eni_lab.fabric.fabric import Fabric
+    from eni_lab.fabric.firewall import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,14 @@ class FabricService:
         await self._on_thread(self._fabric.unregister, instance_id)
         await self._apply(self._ports())
 
+    async def cut_off(self, address: str, how: Outage) -> None:
+        """The AWS endpoint refuses or ignores this source address when this returns."""
+        await self._on_thread(self._fabric.cut_off, address, how)
+
+    async def end_outages(self) -> None:
+        """The AWS endpoint answers everybody when this returns."""
+        await self._on_thread(self._fabric.end_outages)
+
     async def status(self) -> dict[str, Any]:
         """Nodes, ports and drops as plain values for JSON."""
         drops = await self._on_thread(self._fabric.drops)
@@ -78,6 +87,7 @@ class FabricService:
                 for instance, namespace in self._fabric.nodes.items()
             },
             "ports": list(self._described(ports)),
+            "outages": dict(self._fabric.outages),
             "drops": [{"eni_id": enis.get(drop.link), **asdict(drop)} for drop in drops],
         }
 

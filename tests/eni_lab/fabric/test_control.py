@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -103,6 +104,53 @@ async def test_bad_request_names_the_field(client: Client, body: str, sentence: 
     reply = await client.post("/_lab/nodes", data=body)
     assert reply.status == 400
     assert sentence in await reply.text()
+
+
+KNOCK = """
+import socket, sys
+try:
+    socket.create_connection(("10.0.255.10", int(sys.argv[1])), timeout=0.5).close()
+    print("answered")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize(("how", "found"), [("refused", "ConnectionRefusedError"), ("unheard", "TimeoutError")])
+async def test_the_endpoint_is_away_for_one_caller_only(
+    lab: RoutedLab, node_a: Host, ports: list[Port], client: Client, how: str, found: str
+) -> None:
+    other = eni_port("b")
+    ports.append(other)
+    with Host() as node_b:
+        lab.plug(other.instance_id, node_b)
+        await eventually_has_link(node_b, "eth0")
+        await eventually_has_link(node_a, "eth0")
+
+        def knock(node: Host, port: int) -> str:
+            return node.run(["python3", "-c", KNOCK, str(port)]).stdout.strip()
+
+        with lab.call(socket.create_server, ("10.0.255.10", 8000)), lab.call(socket.create_server, ("", 6443)):
+            assert knock(node_a, 8000) == "answered"
+            await client.post("/_lab/outages", json={"address": ENI.primary_ip, "how": how})
+            assert (knock(node_a, 8000), knock(node_a, 6443), knock(node_b, 8000)) == (found, "answered", "answered")
+            assert (await (await client.get("/_lab/fabric")).json())["outages"] == {ENI.primary_ip: how}
+            await client.delete("/_lab/outages")
+            assert knock(node_a, 8000) == "answered"
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"how": "refused"}, "address is None"),
+        ({"address": "node-a1"}, "address is 'node-a1', it must be an IPv4 address"),
+        ({"address": "10.0.1.1", "how": "slow"}, "how is 'slow', allowed are refused, unheard"),
+    ],
+)
+async def test_a_bad_outage_is_answered_with_a_sentence(client: Client, body: object, sentence: str) -> None:
+    reply = await client.post("/_lab/outages", json=body)
+    assert (reply.status, sentence in await reply.text()) == (400, True)
 
 
 @pytest.mark.usefixtures("running")

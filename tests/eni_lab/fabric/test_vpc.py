@@ -1,6 +1,7 @@
 """The engine and the fabric together: what EC2 calls change is what packets meet."""
 
 import json
+from ipaddress import IPv4Network
 
 import pytest
 
@@ -9,6 +10,10 @@ from eni_testing.hosts import Host
 from eni_testing.vpc import vpc
 
 pytestmark = pytest.mark.netns
+
+
+EFA = {"DeviceIndex": 1, "NetworkCardIndex": 1, "InterfaceType": "efa"}
+EFA_ONLY = {"DeviceIndex": 1, "NetworkCardIndex": 2, "InterfaceType": "efa-only"}
 
 
 def links(host: Host) -> dict[str, str]:
@@ -63,6 +68,31 @@ def test_assigned_address_is_delivered_and_unassigned_one_is_lost() -> None:
         assert not there.reaches(address, timeout=0.3)
         assert not here.reaches(there.primary_ip, source=address, timeout=0.3)
         assert cloud.dropped() == {(link_name(eni.eni_id), address)}
+
+
+@pytest.mark.parametrize("cidr", ["10.0.11.0/28", "100.64.1.0/24"], ids=["same block", "second block of the VPC"])
+def test_pods_on_enis_of_other_subnets_reach_each_other_across_nodes(cidr: str) -> None:
+    with vpc(nodes=2) as cloud:
+        if cidr.startswith("100."):
+            cloud.engine.call("AssociateVpcCidrBlock", {"VpcId": cloud.vpc_id, "CidrBlock": "100.64.0.0/16"})
+        here, there = cloud.nodes
+        eni = cloud.attach(here, device_index=1, subnet_id=cloud.add_subnet("a", cidr), addresses=1)
+        [address] = eni.addresses
+        gateway = str(IPv4Network(cidr)[1])
+        here.run(["ip", "address", "add", f"{address}/32", "dev", "eth1"])
+        here.run(["ip", "link", "set", "eth1", "up"])
+        here.run(["ip", "route", "add", "default", "via", gateway, "dev", "eth1", "onlink", "table", "2"])
+        here.run(["ip", "rule", "add", "from", address, "lookup", "2"])
+        assert there.reaches(address)
+        assert here.reaches(there.primary_ip, source=address)
+        cloud.unassign(eni.eni_id, address)
+        assert not there.reaches(address, timeout=0.3)
+
+
+def test_an_efa_only_eni_leaves_its_node_without_a_link() -> None:
+    with vpc(nodes=0) as cloud:
+        node = cloud.add_node(instance_type="p4d.24xlarge", interfaces=[{"DeviceIndex": 0}, EFA, EFA_ONLY])
+        assert set(links(node)) == {"lo", "eth0", "eth1x1"}
 
 
 def test_terminated_instance_loses_its_links() -> None:

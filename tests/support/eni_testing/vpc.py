@@ -23,7 +23,7 @@ from eni_testing.hosts import Host, require_namespaces
 from eni_testing.routed import RoutedLab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from eni_lab.aws.engine.instance_type import InstanceType
     from eni_lab.aws.engine.ports import Port
@@ -67,16 +67,23 @@ class Vpc:
         self.nodes: list[Node] = []
         self._stack = stack
         self.vpc_id: str = self.engine.call("CreateVpc", {"CidrBlock": VPC_CIDR})["Vpc"]["VpcId"]
-        self.subnets = {zone: self._create_subnet(zone, cidr) for zone, cidr in SUBNET_CIDRS.items()}
+        self.subnets = {zone: self.add_subnet(zone, cidr) for zone, cidr in SUBNET_CIDRS.items()}
 
     def sync(self) -> None:
         """Makes the fabric follow the engine as of now; fails when a link cannot be made."""
         self.lab.apply(self.engine.ports())
 
-    def add_node(self, zone: str = "a", instance_type: str = "m5.large") -> Node:
-        """Runs an instance; its ``eth0`` is up and configured when this returns."""
-        request = {"ImageId": self._image(), "InstanceType": instance_type, "SubnetId": self.subnets[zone]}
-        reply = self.engine.call("RunInstances", {**request, "MinCount": 1, "MaxCount": 1})
+    def add_node(
+        self, zone: str = "a", instance_type: str = "m5.large", interfaces: Sequence[Mapping[str, object]] = ()
+    ) -> Node:
+        """Runs an instance; its ``eth0`` is up and configured when this returns.
+
+        With ``interfaces`` (RunInstances' NetworkInterfaces) it has those ENIs from the start.
+        """
+        request = {"ImageId": self._image(), "InstanceType": instance_type, "MinCount": 1, "MaxCount": 1}
+        subnet = {"SubnetId": self.subnets[zone]}
+        network = {"NetworkInterfaces": [{**subnet, **one} for one in interfaces]} if interfaces else subnet
+        reply = self.engine.call("RunInstances", request | network)
         [instance] = reply["Instances"]
         node = self._stack.enter_context(Node(instance["InstanceId"], instance["PrivateIpAddress"]))
         self.lab.plug(node.instance_id, node)
@@ -88,9 +95,12 @@ class Vpc:
         """The node's ENIs whose link exists now, by device index."""
         return [port for port in self.engine.ports() if port.instance_id == node.instance_id]
 
-    def attach(self, node: Node, device_index: int, *, addresses: int = 0, prefixes: int = 0) -> Port:
-        """Creates an ENI in the node's subnet with so many secondary addresses or prefixes, and attaches it."""
-        eni_id = self.create_eni(self.ports(node)[0].subnet_id, addresses=addresses, prefixes=prefixes)
+    def attach(
+        self, node: Node, device_index: int, *, subnet_id: str = "", addresses: int = 0, prefixes: int = 0
+    ) -> Port:
+        """Creates an ENI with so many secondary addresses or prefixes, by default in the node's subnet; attaches it."""
+        subnet_id = subnet_id or self.ports(node)[0].subnet_id
+        eni_id = self.create_eni(subnet_id, addresses=addresses, prefixes=prefixes)
         request = {"NetworkInterfaceId": eni_id, "InstanceId": node.instance_id, "DeviceIndex": device_index}
         self.engine.call("AttachNetworkInterface", request)
         self.sync()
@@ -139,7 +149,8 @@ class Vpc:
         image_id: str = self.engine.call("DescribeImages", {"Filters": wanted})["Images"][0]["ImageId"]
         return image_id
 
-    def _create_subnet(self, zone: str, cidr: str) -> str:
+    def add_subnet(self, zone: str, cidr: str) -> str:
+        """Makes one more subnet; its id."""
         request = {"VpcId": self.vpc_id, "CidrBlock": cidr, "AvailabilityZone": f"us-east-1{zone}"}
         subnet_id: str = self.engine.call("CreateSubnet", request)["Subnet"]["SubnetId"]
         return subnet_id
