@@ -25,8 +25,9 @@ RUNS_AT_ONCE: Final = 32
 POKE_GAP_SECONDS: Final = 0.002
 """One change may wake every loop: one after the other, for each computes and nothing else goes on meanwhile."""
 START_GAP_SECONDS: Final = 0.01
+"""Loops start one after the other."""
 START_SPREAD_SECONDS: Final = 30.0
-"""Loops that start together are spread over a gap for each, up to this."""
+"""The last of thousands waits no longer than this."""
 LOOK_SECONDS: Final = 600.0
 """What the watches should have told is compared with what there is about this often."""
 FIRST_RETRY_SECONDS: Final = 0.5
@@ -57,6 +58,8 @@ class NodeLoop(Protocol):
 class FleetSeams:
     """What a process has and a test brings."""
 
+    clock: Callable[[], float]
+    """Seconds that never go back."""
     sleep: Callable[[float], Awaitable[None]]
     chance: Callable[[], float]
     """From 0 up to 1."""
@@ -101,7 +104,7 @@ class Fleet:
         self._strangers: set[str] = set()
         self._pools: dict[str, KubeObject] = {}
         self._configs: dict[str, KubeObject] = {}
-        self._starting = 0
+        self._next_start = 0.0
         self._ready = asyncio.Event()
 
     @property
@@ -227,13 +230,11 @@ class Fleet:
                 await loop.close()
 
     async def _wait_for_turn(self) -> None:
-        self._starting += 1
-        try:
-            spread = min(START_SPREAD_SECONDS, START_GAP_SECONDS * (self._starting - 1))
-            if spread:
-                await self._seams.sleep(spread * self._seams.chance())
-        finally:
-            self._starting -= 1
+        now = self._seams.clock()
+        turn = max(self._next_start, now)
+        self._next_start = turn + START_GAP_SECONDS
+        if turn > now:
+            await self._seams.sleep(min(turn - now, START_SPREAD_SECONDS))
 
     async def _clear(self, observed: Observed) -> None:
         """Deletes the pool of a former node of that name; takes what is there over otherwise."""

@@ -6,16 +6,15 @@ anew. Errs towards keeping: EC2 itself refuses to delete what is attached.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from eni_crds.names import DESCRIPTION_PREFIX, TAG_CLUSTER, TAG_INSTANCE, TAG_NO_MANAGE
 from eni_operator import metrics
 from eni_operator.controllers.identity import instance_of
 from eni_operator.controllers.kube import NODES, KubeError, KubeObject, LeaderApi, Pages
 from eni_operator.domain.eni import Eni, EniId
-from eni_operator.ec2.api import Ec2Api
 from eni_operator.ec2.errors import BusyError, Ec2Error, NotFoundError
 
 log = logging.getLogger(__name__)
@@ -98,6 +97,18 @@ def sweep_decision(
     return Decision(remember, tuple(delete))
 
 
+class LooseEnis(Protocol):
+    """The part of ``ec2.api.Ec2Api`` a sweep uses."""
+
+    def available_pages(self, vpc_id: str, cluster_name: str) -> AsyncIterator[list[Eni]]:
+        """Yields the VPC's unattached ENIs that carry our instance tag, page by page."""
+        ...
+
+    async def delete_eni(self, eni_id: EniId) -> None:
+        """Deletes an unattached ENI."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SweepSeams:
     """What a process has and a test brings."""
@@ -114,7 +125,7 @@ class SweepSeams:
 class Sweep:
     """Sweeps every hour, and sooner when something seen loose is due."""
 
-    def __init__(self, ec2: Ec2Api, kube: LeaderApi, pools: Pages, cluster_name: str, seams: SweepSeams) -> None:
+    def __init__(self, ec2: LooseEnis, kube: LeaderApi, pools: Pages, cluster_name: str, seams: SweepSeams) -> None:
         self._ec2 = ec2
         self._kube = kube
         self._pools = pools

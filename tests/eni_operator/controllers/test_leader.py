@@ -2,11 +2,8 @@
 
 import asyncio
 import copy
-import heapq
-import itertools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -14,38 +11,9 @@ import pytest
 from eni_operator.controllers.election import CLUSTER
 from eni_operator.controllers.kube import KubeError, KubeObject
 from eni_operator.controllers.leader import Leader, LeaderSeams
+from eni_testing.hours import Hours
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
-
-
-@dataclass
-class Hours:
-    """Virtual time: whoever sleeps longest wakes last."""
-
-    now: float = 0.0
-    _sleepers: list[tuple[float, int, asyncio.Future[None]]] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    async def sleep(self, seconds: float) -> None:
-        future = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self.now + seconds, next(self._numbers), future))
-        await future
-
-    async def settle(self) -> None:
-        for _ in range(50):
-            await asyncio.sleep(0)
-
-    async def advance(self, seconds: float) -> None:
-        end = self.now + seconds
-        await self.settle()
-        while self._sleepers and self._sleepers[0][0] <= end:
-            at, _, future = heapq.heappop(self._sleepers)
-            self.now = max(self.now, at)
-            if not future.done():
-                future.set_result(None)
-            await self.settle()
-        self.now = end
-        await self.settle()
 
 
 class Leases:
