@@ -48,7 +48,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why no subnet may be asked for a new ENI: the ENIConfig is missing, its subnet unknown, the zone another …"""
+    """Why no subnet may be asked for a new ENI: the ENIConfig is missing, its subnet is unknown, the zone is another."""
 
     reason: Reason
     message: str
@@ -95,8 +95,3 @@ class World:
     """MANAGE_UNTAGGED_ENI: attached ENIs without our tag serve pods too."""
     spread: float = 0.0
     """From 0 to 1, fixed for a node: so that a fleet does not release in step."""
-
-    @property
-    def subnet(self) -> Subnet:
-        """Returns the first candidate."""
-        return self.subnets[self.candidates[0]]

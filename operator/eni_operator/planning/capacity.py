@@ -5,40 +5,23 @@ leaves (``release``). The law is derived in ``docs/ipam-math.md``; the targets m
 (https://github.com/aws/amazon-vpc-cni-k8s/blob/master/docs/eni-and-ip-target.md).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from eni_crds.nodeippool import Mode
-from eni_operator.domain.eni import ADDRESSES_PER_PREFIX
+from eni_crds.nodeippool import SERVING_ROLES, Family
+from eni_operator.domain.eni import ADDRESSES_PER_PREFIX, Eni
 from eni_operator.domain.instance import InstanceLimits
 from eni_operator.domain.policy import Policy
 from eni_operator.domain.pool import World
-from eni_operator.planning.holdings import Holding, Holdings, size
+from eni_operator.planning import supply
+from eni_operator.planning.grain import Grain
+from eni_operator.planning.holdings import Holding, Holdings, is_removable, role, size
 
 BURST: Final = ADDRESSES_PER_PREFIX
 """Pods that may come at once without waiting for a new ENI, under our default: what one /28 holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grain:
-    """What one slot of an ENI is filled with."""
-
-    size: int
-    """Pod addresses a slot gives: one or sixteen."""
-    exclusive: bool
-    """True: CIDRs of the other size are not wanted and leave when they are idle."""
-
-    def is_wrong(self, cidr: str) -> bool:
-        """Tells whether the mode does not want this CIDR."""
-        return self.exclusive and size(cidr) != self.size
-
-    def slots(self, addresses: int) -> int:
-        """Returns the slots that give this many addresses; negative when there are too many."""
-        return -(-addresses // self.size)
-
-    def whole(self, addresses: int) -> int:
-        """Returns the addresses in the slots that give at least this many."""
-        return self.slots(addresses) * self.size
+HOST_NETWORK_PODS: Final = 2
+"""Pods of the host's network that AWS adds to what an instance can address: aws-node and kube-proxy
+(https://github.com/awslabs/amazon-eks-ami, eni-max-pods.txt)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +40,8 @@ class Target:
     """The policy's ceiling, as far as whole slots reach up to it."""
     burst_slots: int
     """Free slots to keep attached beyond ``wanted``."""
+    bare_least: int = BURST
+    """Free addresses a subnet must have to give a bare ENI: the last ones are for pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +53,6 @@ class _Law:
     unit: int
     """Addresses are held in multiples of this."""
     keeps_burst: bool = False
-
-
-def grain(policy: Policy, limits: InstanceLimits, *, fragmented: bool) -> Grain:
-    """Returns what slots are filled with; ``auto`` takes prefixes while the subnet has any and minds neither kind."""
-    if not limits.prefixes or policy.mode is Mode.SECONDARY:
-        return Grain(1, exclusive=True)
-    if policy.mode is Mode.PREFIX:
-        return Grain(ADDRESSES_PER_PREFIX, exclusive=True)
-    return Grain(1 if fragmented else ADDRESSES_PER_PREFIX, exclusive=False)
 
 
 def eni_limit(policy: Policy, limits: InstanceLimits) -> int:
@@ -91,6 +67,8 @@ def eni_room(world: World, policy: Policy, holdings: Holdings) -> int:
 
 def target(world: World, policy: Policy, grain: Grain, holdings: Holdings) -> Target:
     """Returns how much to hold. Law: more demand never gives less; nothing of an earlier plan enters."""
+    if Family.IPV4 not in policy.families:
+        return _ONE_ENI
     usage = world.usage
     law = _law(policy, grain, world.instance.limits)
     pods = maximum_pods(world, policy) + usage.cooling
@@ -111,26 +89,41 @@ def target(world: World, policy: Policy, grain: Grain, holdings: Holdings) -> Ta
     )
 
 
+_ONE_ENI: Final = Target(pending=0, wanted=0, unlimited=0, reachable=0, maximum_ips=None, burst_slots=1, bare_least=1)
+"""IPv6 alone: a /80 outlasts every pod, so one ENI that new addresses may go onto is all there is to hold."""
+
+
 def maximum_pods(world: World, policy: Policy) -> int:
     """Returns the most pod addresses worth holding beside those that cool."""
     return min(world.instance.maximum_pods, policy.maximum_pods or world.instance.maximum_pods)
 
 
-def counted(holding: Holding, grain: Grain) -> int:
-    """Counts the addresses of an ENI that are supply: all kept ones but idle ones of the wrong kind."""
-    idle = frozenset(holding.idle)
-    return sum(size(cidr) for cidr in holding.kept if not (grain.is_wrong(cidr) and cidr in idle))
+def addressable_pods(world: World, policy: Policy, grain: Grain) -> int:
+    """Returns how many pods the instance can address under the policy, those of the host's network included.
+
+    VPC CNI's formula, ``ENIs * (IPv4 - 1) + 2``, of the ENIs that pods may use; not its ceiling of 110 for types with
+    fewer than 30 vCPUs, which the kubelet's own limit says better. A /80 sets no limit.
+    """
+    if Family.IPV4 not in policy.families:
+        return world.instance.maximum_pods
+    limits = world.instance.limits
+    useless = sum(1 for eni in world.enis if eni.attachment is not None and _is_in_the_way(eni, world))
+    pods = max(0, eni_limit(policy, limits) - useless) * limits.slots_per_eni * grain.size
+    ceilings = (ceiling for ceiling in (policy.maximum_pods, policy.maximum_ips) if ceiling is not None)
+    return min((pods, *ceilings)) + HOST_NETWORK_PODS
 
 
-def supply(holdings: Holdings, grain: Grain) -> int:
-    """Counts the addresses that pods may have and go on having."""
-    return sum(counted(holding, grain) for holding in holdings.serving)
+def _is_in_the_way(eni: Eni, world: World) -> bool:
+    """Tells whether an ENI takes a place on the instance and will never serve new pods."""
+    if role(eni, world) not in SERVING_ROLES:
+        return True
+    return eni.id in world.excluded and not is_removable(eni, world)
 
 
 def spare_slots(holdings: Holdings, grain: Grain, target: Target) -> int:
-    """Returns the slots left on staying ENIs once ``wanted`` is held; negative when a new ENI is needed for it."""
-    free = sum(holding.slots_unkept for holding in holdings.staying)
-    return free - grain.slots(target.wanted - supply(holdings, grain))
+    """Returns the slots left on usable ENIs once ``wanted`` is held; negative when a new ENI is needed for it."""
+    free = sum(holding.slots_unkept for holding in holdings.usable)
+    return free - grain.slots(target.wanted - supply.most(holdings, grain))
 
 
 def _law(policy: Policy, grain: Grain, limits: InstanceLimits) -> _Law:
@@ -155,25 +148,43 @@ def _burst_slots(grain: Grain, limits: InstanceLimits, useful: int) -> int:
 
 
 def _ceiling(maximum_ips: int, grain: Grain, holdings: Holdings) -> int:
-    """Returns the most that whole slots give under the ceiling, beside the supply that came in the other size."""
-    others = sum(counted(replace(holding, kept=_of_other_size(holding, grain)), grain) for holding in holdings.serving)
-    return others + max(0, maximum_ips - others) // grain.size * grain.size
-
-
-def _of_other_size(holding: Holding, grain: Grain) -> tuple[str, ...]:
-    return tuple(cidr for cidr in holding.kept if size(cidr) != grain.size)
+    """Returns the most that whole slots give under the ceiling, beside what came in another size or pods must leave."""
+    odd = sum(
+        size(cidr)
+        for holding in holdings.serving
+        for cidr in holding.kept
+        if size(cidr) != grain.size and not supply.is_unwanted(holding, cidr, grain)
+    )
+    stuck = sum(size(cidr) for holding in holdings.serving for cidr in _stuck(holding, grain))
+    return odd + _on_stuck(holdings, grain) + max(0, maximum_ips - odd - stuck) // grain.size * grain.size
 
 
 def _reachable(world: World, policy: Policy, grain: Grain, holdings: Holdings) -> int:
-    held = sum(counted(holding, grain) for holding in holdings.serving)
-    occupied = sum(_slots_bound(holding, grain) for holding in holdings.serving)
-    slots = sum(holding.slots for holding in holdings.serving)
+    held = supply.open_to_pods(holdings, grain) + _on_stuck(holdings, grain)
+    slots = sum(holding.slots - _slots_bound(holding, grain) for holding in holdings.serving if not holding.excluded)
     slots += eni_room(world, policy, holdings) * world.instance.limits.slots_per_eni
-    return held + max(0, slots - occupied) * grain.size
+    return held + max(0, slots) * grain.size
 
 
 def _slots_bound(holding: Holding, grain: Grain) -> int:
-    """Counts slots that nothing else can be put into: a pod may have slipped into what was about to be handed over."""
-    wrong_idle = sum(1 for cidr in holding.idle if grain.is_wrong(cidr))
-    slipped = sum(1 for h in holding.handshakes if grain.is_wrong(h.cidr) and h.cidr not in holding.let_go)
-    return len(holding.kept) - wrong_idle + slipped
+    """Counts slots that nothing else can be put into now."""
+    return sum(1 for cidr in holding.kept if not grain.is_wrong(cidr)) + len(_stuck(holding, grain))
+
+
+def _stuck(holding: Holding, grain: Grain) -> tuple[str, ...]:
+    """Returns the CIDRs that pods must leave and may have: kept ones, and those whose handshake is not over."""
+    idle = frozenset(holding.idle)
+    kept = (cidr for cidr in holding.kept if cidr not in idle)
+    given = (handover.cidr for handover in holding.handshakes if handover.cidr not in holding.let_go)
+    return tuple(cidr for cidr in (*kept, *given) if supply.is_unwanted(holding, cidr, grain))
+
+
+def _on_stuck(holdings: Holdings, grain: Grain) -> int:
+    """Counts the addresses pods have of what they must leave; handshakes that can be taken back are free slots."""
+    revocable = sum(
+        holding.leaving.get(h.cidr, size(h.cidr) if h.cidr in holding.unseen else 0)
+        for holding in holdings.serving
+        for h in holding.handshakes
+        if not supply.is_unwanted(holding, h.cidr, grain)
+    )
+    return supply.most(holdings, grain) - supply.open_to_pods(holdings, grain) - revocable

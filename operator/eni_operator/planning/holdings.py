@@ -1,18 +1,26 @@
 """What the pool holds: the world's ENIs by what can be done with them, their CIDRs by state of the handshake.
 
-Decides which ENIs serve this pool, and which have been given up for good. Does not decide what
-should change (``capacity``, ``release``, ``placement``).
+Decides which ENIs serve this pool, what the others are to us, and which have been given up for good. Does not decide
+what counts as supply (``supply``) or what should change (``capacity``, ``release``, ``placement``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from eni_crds.names import TAG_INSTANCE, TAG_NO_MANAGE
-from eni_operator.domain.eni import ADDRESSES_PER_PREFIX, AttachmentState, Eni
+from eni_crds.nodeippool import SERVING_ROLES, EniRole
+from eni_operator.domain.eni import ADDRESSES_PER_PREFIX, AttachmentState, Eni, InterfaceType
 from eni_operator.domain.instance import Instance
 from eni_operator.domain.pool import Handover, World
 
 SERVING_STATES = (AttachmentState.ATTACHING, AttachmentState.ATTACHED)
+_ROLES: Mapping[str, EniRole] = {
+    InterfaceType.INTERFACE: EniRole.SECONDARY,
+    InterfaceType.EFA: EniRole.EFA,
+    InterfaceType.EFA_ONLY: EniRole.EFA_ONLY,
+    InterfaceType.TRUNK: EniRole.TRUNK,
+}
+"""What an interface type can be to us; one that is not here is somebody else's."""
 
 
 def size(cidr: str) -> int:
@@ -25,26 +33,46 @@ def cidrs_of(eni: Eni) -> tuple[str, ...]:
     return (*(f"{address}/32" for address in eni.addresses), *eni.prefixes)
 
 
-def is_ours(eni: Eni, instance: Instance) -> bool:
-    """Tells whether we made this ENI for this instance, so that we may also delete it."""
-    return eni.tags.get(TAG_INSTANCE) == instance.id and not _is_hands_off(eni)
+def role(eni: Eni, world: World) -> EniRole:
+    """Returns what an ENI of the instance is to us; one that is not on the instance is nobody's.
 
-
-def is_managed(eni: Eni, instance: Instance) -> bool:
-    """Tells whether pods may use this ENI: on our instance's card 0 and not tagged ``no_manage``.
-
-    An attached ENI without our tag is managed, as with VPC CNI's MANAGE_UNTAGGED_ENI=true, but never deleted.
+    The primary is always ours to use. An attached ENI without our tag is too, as with VPC CNI's
+    MANAGE_UNTAGGED_ENI=true, but it is never deleted.
     """
-    return _is_here(eni, instance) and (eni.is_primary or not _is_hands_off(eni))
+    if not _is_here(eni, world.instance):
+        return EniRole.UNMANAGED
+    if eni.is_primary:
+        return EniRole.PRIMARY
+    can_be = _ROLES.get(eni.interface_type, EniRole.UNMANAGED)
+    if can_be in SERVING_ROLES and (eni.network_card not in world.cards or not _may_be_used(eni, world)):
+        return EniRole.UNMANAGED
+    return can_be
+
+
+def is_managed(eni: Eni, world: World) -> bool:
+    """Tells whether pods may use this ENI; see ``role``."""
+    return role(eni, world) in SERVING_ROLES
+
+
+def is_ours(eni: Eni, instance: Instance) -> bool:
+    """Tells whether we made this ENI for this instance, so that we may also delete it; we make no EFA and no trunk."""
+    tagged = eni.tags.get(TAG_INSTANCE) == instance.id and not _is_hands_off(eni)
+    return tagged and eni.interface_type == InterfaceType.INTERFACE
 
 
 def _is_hands_off(eni: Eni) -> bool:
     return eni.tags.get(TAG_NO_MANAGE) == "true"
 
 
+def _may_be_used(eni: Eni, world: World) -> bool:
+    """VPC CNI's order: the tag ``no_manage`` with any value, then our own tag, then MANAGE_UNTAGGED_ENI."""
+    if TAG_NO_MANAGE in eni.tags:
+        return not _is_hands_off(eni)
+    return world.manage_untagged or eni.tags.get(TAG_INSTANCE) == world.instance.id
+
+
 def _is_here(eni: Eni, instance: Instance) -> bool:
-    attachment = eni.attachment
-    return attachment is not None and attachment.instance_id == instance.id and attachment.network_card == 0
+    return eni.attachment is not None and eni.attachment.instance_id == instance.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +81,10 @@ class Holding:
 
     eni: Eni
     device_index: int
-    ours: bool
+    removable: bool
+    """We made it, so it may leave the instance as a whole."""
+    excluded: bool
+    """No pod gets a new address of it."""
     slots: int
     """Slots it has for pods."""
     kept: tuple[str, ...]
@@ -62,6 +93,10 @@ class Holding:
     """Handshakes under way for CIDRs that are still on the ENI."""
     let_go: frozenset[str]
     """CIDRs the agent has let go in answer to the current token: from here there is no way back."""
+    leaving: Mapping[str, int]
+    """CIDRs whose handshake the agent has seen and pods hold up: how many addresses of each they have."""
+    unseen: frozenset[str]
+    """CIDRs that pods had when their handshake was begun, and the agent has not answered: how many is not known."""
     idle: tuple[str, ...]
     """Kept CIDRs without an assigned or cooling address, the least useful first."""
     draining: bool
@@ -77,37 +112,51 @@ class Holding:
         """Counts slots that are free once every handshake is over."""
         return max(0, self.slots - len(self.kept))
 
+    @property
+    def is_let_go(self) -> bool:
+        """Tells whether nothing of it can be handed out any more."""
+        return not self.kept and len(self.let_go) == len(self.handshakes)
+
     def taking_back(self, cidrs: frozenset[str]) -> "Holding":
         """Returns the ENI with the handshakes of these CIDRs cancelled."""
         if not cidrs:
             return self
-        still = tuple(handover for handover in self.handshakes if handover.cidr not in cidrs)
-        kept = tuple(cidr for cidr in cidrs_of(self.eni) if cidr in cidrs or cidr in self.kept)
-        return replace(self, kept=kept, handshakes=still, draining=False)
+        return replace(
+            self,
+            kept=tuple(cidr for cidr in cidrs_of(self.eni) if cidr in cidrs or cidr in self.kept),
+            handshakes=tuple(handover for handover in self.handshakes if handover.cidr not in cidrs),
+            leaving={cidr: held for cidr, held in self.leaving.items() if cidr not in cidrs},
+            unseen=self.unseen - cidrs,
+            draining=False,
+        )
 
     def giving_up(self, handovers: tuple[Handover, ...]) -> "Holding":
         """Returns the ENI with these handshakes begun."""
         if not handovers:
             return self
-        gone = {handover.cidr for handover in handovers}
+        gone = frozenset(handover.cidr for handover in handovers)
         return replace(
             self,
             kept=tuple(cidr for cidr in self.kept if cidr not in gone),
             idle=tuple(cidr for cidr in self.idle if cidr not in gone),
+            unseen=self.unseen | gone.difference(self.idle),
             handshakes=(*self.handshakes, *handovers),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """Everything on or for one instance."""
+    """Everything on or for one network card of an instance."""
 
+    card: int
     serving: tuple[Holding, ...]
     """By device index."""
     given_up: tuple[Eni, ...]
     """ENIs whose drain is complete: nothing on them can be handed out, so they only go."""
     devices_taken: frozenset[int]
-    """Device indexes in use on card 0, by anybody."""
+    """Device indexes in use, by anybody."""
+    busy: int
+    """Addresses that pods have or that cool, as the agent last said."""
 
     @property
     def addresses(self) -> int:
@@ -124,36 +173,52 @@ class Holdings:
         """Returns the serving ENIs that are not on their way out."""
         return tuple(holding for holding in self.serving if not holding.draining)
 
+    @property
+    def usable(self) -> tuple[Holding, ...]:
+        """Returns the ENIs that new addresses may go onto."""
+        return tuple(holding for holding in self.staying if not holding.excluded)
+
     def replacing(self, changed: Iterable[Holding]) -> "Holdings":
         """Returns the holdings with these ENIs in place of their former selves."""
         by_id = {holding.eni.id: holding for holding in changed}
         return replace(self, serving=tuple(by_id.get(holding.eni.id, holding) for holding in self.serving))
 
 
-def sort(world: World) -> Holdings:
-    """Returns the world's ENIs by what can be done with them."""
+def sort(world: World, card: int = 0) -> Holdings:
+    """Returns the ENIs by what can be done with them; the world is one card's, see ``cards.world_of``."""
     serving: list[Holding] = []
     given_up: list[Eni] = []
     for eni in world.enis:
-        if not is_managed(eni, world.instance):
+        if not is_managed(eni, world):
             continue
         if _is_given_up(eni, world):
             given_up.append(eni)
         elif eni.attachment is not None and eni.attachment.state in SERVING_STATES:
             serving.append(_holding(eni, eni.attachment.device_index, world))
     return Holdings(
+        card=card,
         serving=tuple(sorted(serving, key=lambda holding: holding.device_index)),
         given_up=tuple(given_up),
         devices_taken=frozenset(
             e.attachment.device_index for e in world.enis if e.attachment is not None and _is_here(e, world.instance)
         ),
+        busy=world.usage.assigned + world.usage.cooling,
     )
+
+
+def is_removable(eni: Eni, world: World) -> bool:
+    """Tells whether the ENI may leave the instance as a whole: no primary, no EFA, and made by us."""
+    return role(eni, world) is EniRole.SECONDARY and is_ours(eni, world.instance)
 
 
 def answered(eni: Eni, world: World) -> frozenset[str]:
     """Returns the ENI's CIDRs that the agent has let go in answer to the token of the handshake under way."""
-    here = set(cidrs_of(eni))
-    return frozenset(h.cidr for h in world.releasing.get(eni.id, ()) if h.cidr in here and h in world.usage.released)
+    return frozenset(h.cidr for h in _under_way(eni, world) if h in world.usage.released)
+
+
+def _under_way(eni: Eni, world: World) -> tuple[Handover, ...]:
+    here = frozenset(cidrs_of(eni))
+    return tuple(h for h in world.releasing.get(eni.id, ()) if h.cidr in here)
 
 
 def _is_given_up(eni: Eni, world: World) -> bool:
@@ -161,18 +226,23 @@ def _is_given_up(eni: Eni, world: World) -> bool:
 
 
 def _holding(eni: Eni, device_index: int, world: World) -> Holding:
-    cidrs = cidrs_of(eni)
-    handshakes = tuple(h for h in world.releasing.get(eni.id, ()) if h.cidr in cidrs)
-    busy = {handover.cidr for handover in handshakes}
-    kept = tuple(cidr for cidr in cidrs if cidr not in busy)
+    usage = world.usage
+    handshakes = _under_way(eni, world)
+    given = {handover.cidr for handover in handshakes}
+    kept = tuple(cidr for cidr in cidrs_of(eni) if cidr not in given)
+    let_go = frozenset(h.cidr for h in handshakes if h in usage.released)
+    leaving = {h.cidr: usage.leaving[h] for h in handshakes if h in usage.leaving and h.cidr not in let_go}
     return Holding(
         eni=eni,
         device_index=device_index,
-        ours=is_ours(eni, world.instance),
+        removable=is_removable(eni, world),
+        excluded=eni.id in world.excluded,
         slots=world.instance.limits.slots_per_eni,
         kept=kept,
         handshakes=handshakes,
-        let_go=answered(eni, world),
-        idle=tuple(cidr for cidr in world.usage.idle if cidr in kept),
+        let_go=let_go,
+        leaving=leaving,
+        unseen=frozenset(given) - let_go - leaving.keys() - frozenset(usage.idle),
+        idle=tuple(cidr for cidr in usage.idle if cidr in kept),
         draining=eni.id in world.draining and not kept,
     )

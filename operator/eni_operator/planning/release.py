@@ -9,45 +9,49 @@ Law: a CIDR is unassigned, and an ENI removed, only when the agent has echoed th
 """
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from eni_operator.domain.actions import Action, RemoveEni, Unassign
 from eni_operator.domain.eni import AttachmentState, Eni, EniId
 from eni_operator.domain.pool import Handover
-from eni_operator.planning import capacity
-from eni_operator.planning.capacity import Grain, Target
+from eni_operator.planning import capacity, supply
+from eni_operator.planning.capacity import Target
+from eni_operator.planning.grain import Grain
 from eni_operator.planning.holdings import Holding, Holdings, size
 
 
-@dataclass(frozen=True, slots=True)
-class Surplus:
-    """What could leave now."""
-
-    cidrs: frozenset[str] = frozenset()
-    enis: frozenset[EniId] = frozenset()
-
-    def __bool__(self) -> bool:
-        """Tells whether there is any."""
-        return bool(self.cidrs or self.enis)
-
-
 def take_back(holdings: Holdings, target: Target, grain: Grain) -> Holdings:
-    """Returns the holdings with as many handshakes cancelled as the need asks for, the most useful CIDRs first.
+    """Returns the holdings with handshakes cancelled: those a pod slipped into, and as many as the need asks for.
 
-    An ENI on its way out also stays when its slots are needed for the next burst.
+    The most useful CIDRs come back first; never one that pods must leave. An ENI on its way out goes on waiting for a
+    pod that slipped in, but stays when its addresses are needed or its slots are for the next burst.
     """
-    missing = target.wanted - capacity.supply(holdings, grain)
+    holdings = holdings.replacing(holding.taking_back(_slipped_into(holding, grain)) for holding in holdings.staying)
+    missing = target.wanted - supply.most(holdings, grain)
     back: set[str] = set()
     for holding in sorted(holdings.serving, key=_usefulness, reverse=True):
         for handover in holding.handshakes:
             if missing <= 0:
                 break
-            if handover.cidr not in holding.let_go and not grain.is_wrong(handover.cidr):
+            if _may_come_back(holding, handover.cidr, grain):
                 back.add(handover.cidr)
-                missing -= size(handover.cidr)
+                missing -= size(handover.cidr) - _counted(holding, handover.cidr)
     taken = holdings.replacing(holding.taking_back(_unanswered(holding) & back) for holding in holdings.serving)
     return _keep_for_burst(taken, target, grain)
+
+
+def _slipped_into(holding: Holding, grain: Grain) -> frozenset[str]:
+    """Returns CIDRs that were a mere surplus when their handshake was begun, and are none any more."""
+    return frozenset(cidr for cidr in holding.leaving if _may_come_back(holding, cidr, grain))
+
+
+def _may_come_back(holding: Holding, cidr: str, grain: Grain) -> bool:
+    return cidr not in holding.let_go and not supply.is_unwanted(holding, cidr, grain)
+
+
+def _counted(holding: Holding, cidr: str) -> int:
+    return holding.leaving.get(cidr, size(cidr) if cidr in holding.unseen else 0)
 
 
 def _unanswered(holding: Holding) -> frozenset[str]:
@@ -56,13 +60,21 @@ def _unanswered(holding: Holding) -> frozenset[str]:
 
 def _keep_for_burst(holdings: Holdings, target: Target, grain: Grain) -> Holdings:
     for holding in holdings.serving:
-        if holding.draining and capacity.spare_slots(holdings, grain, target) < target.burst_slots:
+        is_spare = not holding.draining or holding.excluded
+        if not is_spare and capacity.spare_slots(holdings, grain, target) < target.burst_slots:
             holdings = holdings.replacing((replace(holding, draining=False),))
     return holdings
 
 
-def choose(holdings: Holdings, target: Target, grain: Grain, *, room: int) -> Surplus:
-    """Returns the idle CIDRs and the empty ENIs that the pool holds beyond ``wanted``.
+def excluded(holdings: Holdings) -> tuple[str, ...]:
+    """Returns what pods must leave because its ENI is excluded, idle or not, the idle ones first."""
+    barred = [holding for holding in holdings.serving if holding.excluded]
+    idle = [cidr for holding in barred for cidr in holding.idle]
+    return (*idle, *(cidr for holding in barred for cidr in holding.kept if cidr not in idle))
+
+
+def surplus(holdings: Holdings, target: Target, grain: Grain, *, room: int) -> tuple[str, ...]:
+    """Returns the CIDRs that the pool holds beyond ``wanted``, the most useless first.
 
     Args:
         holdings: what is held, handshakes already taken back.
@@ -70,33 +82,29 @@ def choose(holdings: Holdings, target: Target, grain: Grain, *, room: int) -> Su
         grain: what slots are filled with.
         room: ENIs that can still be attached; without any, wrong CIDRs leave early to make slots free.
     """
-    cidrs = frozenset((*_right(holdings, target, grain), *_wrong(holdings, target, grain, room=room)))
-    after = holdings.replacing(
-        holding.giving_up(tuple(Handover(cidr, "") for cidr in holding.kept if cidr in cidrs))
-        for holding in holdings.serving
-    )
-    return Surplus(cidrs, _empty_enis(after, target, grain))
+    return (*_wrong(holdings, target, grain, room=room), *_right(holdings, target, grain))
 
 
 def _right(holdings: Holdings, target: Target, grain: Grain) -> Iterator[str]:
-    surplus = capacity.supply(holdings, grain) - target.wanted
-    for cidr in _idle_by_usefulness(holdings):
-        if not grain.is_wrong(cidr) and size(cidr) <= surplus:
-            surplus -= size(cidr)
+    over = supply.least(holdings, grain) - target.wanted
+    for holding, cidr in _idle_by_usefulness(holdings):
+        if not supply.is_unwanted(holding, cidr, grain) and size(cidr) <= over:
+            over -= size(cidr)
             yield cidr
 
 
 def _wrong(holdings: Holdings, target: Target, grain: Grain, *, room: int) -> Iterator[str]:
-    """Yields idle CIDRs of the wrong kind: all once the right kind suffices, and before that as many as are in its way.
+    """Yields CIDRs of the wrong kind: all once the right kind suffices, and before that idle ones that are in its way.
 
     Waiting pods may still get one of them, so that many addresses stay.
     """
-    missing = target.wanted - capacity.supply(holdings, grain)
-    wrong = [cidr for cidr in _idle_by_usefulness(holdings) if grain.is_wrong(cidr)]
+    missing = target.wanted - supply.least(holdings, grain)
+    wrong = [cidr for holding, cidr in _idle_by_usefulness(holdings) if not holding.excluded and grain.is_wrong(cidr)]
     if missing <= 0:
         yield from wrong
+        yield from (cidr for h in holdings.serving if not h.excluded for cidr in _wrong_in_use(h, grain))
         return
-    slots_lacking = 0 if room else grain.slots(missing) - sum(holding.slots_unkept for holding in holdings.staying)
+    slots_lacking = 0 if room else grain.slots(missing) - sum(holding.slots_unkept for holding in holdings.usable)
     over = 0 if target.maximum_ips is None else holdings.addresses_kept + grain.whole(missing) - target.maximum_ips
     spare = sum(size(cidr) for cidr in wrong) - target.pending
     for cidr in wrong:
@@ -105,10 +113,16 @@ def _wrong(holdings: Holdings, target: Target, grain: Grain, *, room: int) -> It
             yield cidr
 
 
-def _idle_by_usefulness(holdings: Holdings) -> Iterator[str]:
+def _wrong_in_use(holding: Holding, grain: Grain) -> Iterator[str]:
+    idle = frozenset(holding.idle)
+    yield from (cidr for cidr in holding.kept if grain.is_wrong(cidr) and cidr not in idle)
+
+
+def _idle_by_usefulness(holdings: Holdings) -> Iterator[tuple[Holding, str]]:
     """Yields idle CIDRs, those of the emptiest ENI with the highest device index first: so pods end up on few ENIs."""
     for holding in sorted(holdings.serving, key=_usefulness):
-        yield from holding.idle
+        for cidr in holding.idle:
+            yield holding, cidr
 
 
 def _usefulness(holding: Holding) -> tuple[bool, bool, int, int]:
@@ -117,28 +131,36 @@ def _usefulness(holding: Holding) -> tuple[bool, bool, int, int]:
     return not holding.draining, holding.eni.is_primary, in_use, -holding.device_index
 
 
-def _empty_enis(holdings: Holdings, target: Target, grain: Grain) -> frozenset[EniId]:
-    """Returns ENIs of ours that hold nothing to keep and whose slots neither the need nor the burst asks for."""
+def empty_enis(holdings: Holdings, target: Target, grain: Grain) -> frozenset[EniId]:
+    """Returns ENIs of ours that hold nothing to keep and whose slots neither the need nor the burst asks for.
+
+    An excluded one goes as soon as everything on it is let go: what it holds is given back piece by piece before.
+    """
     spare = capacity.spare_slots(holdings, grain, target)
     leaving: set[EniId] = set()
     for holding in reversed(holdings.staying):
-        if holding.kept or not holding.ours or holding.eni.is_primary or not holding.eni.is_attached:
+        if holding.kept or not holding.removable or not holding.eni.is_attached:
             continue
-        if spare - holding.slots >= target.burst_slots:
+        if holding.excluded:
+            leaving |= {holding.eni.id} if holding.is_let_go else set()
+        elif spare - holding.slots >= target.burst_slots:
             spare -= holding.slots
             leaving.add(holding.eni.id)
     return frozenset(leaving)
 
 
-def begin(holdings: Holdings, surplus: Surplus, nonce: str) -> Holdings:
-    """Returns the holdings with a handshake begun for every CIDR of the surplus, under a token never used before."""
+def begin(holdings: Holdings, cidrs: Iterable[str], nonce: str) -> Holdings:
+    """Returns the holdings with a handshake begun for each of these CIDRs, under a token never used before."""
+    given = frozenset(cidrs)
     return holdings.replacing(
-        replace(
-            holding.giving_up(tuple(Handover(c, _token(nonce, c)) for c in holding.kept if c in surplus.cidrs)),
-            draining=holding.draining or holding.eni.id in surplus.enis,
-        )
+        holding.giving_up(tuple(Handover(cidr, _token(nonce, cidr)) for cidr in holding.kept if cidr in given))
         for holding in holdings.serving
     )
+
+
+def drain(holdings: Holdings, enis: frozenset[EniId]) -> Holdings:
+    """Returns the holdings with these ENIs on their way out."""
+    return holdings.replacing(replace(h, draining=True) for h in holdings.serving if h.eni.id in enis)
 
 
 def _token(nonce: str, cidr: str) -> str:

@@ -31,6 +31,7 @@ def test_a_pool_in_order_is_ready_sufficient_and_not_affected_by_anything() -> N
         ConditionType.SUBNET_EXHAUSTED: (False, Reason.NOT_AFFECTED),
         ConditionType.PREFIX_FRAGMENTED: (False, Reason.NOT_AFFECTED),
         ConditionType.LIMIT_REACHED: (False, Reason.NOT_AFFECTED),
+        ConditionType.OVERCOMMITTED: (False, Reason.NOT_AFFECTED),
     }
 
 

@@ -177,14 +177,20 @@ def test_a_handshake_under_way_keeps_its_token() -> None:
 def test_a_new_need_cancels_handshakes_instead_of_assigning() -> None:
     eni = attached(T3, 0, addresses=3)
     releasing = {PRIMARY: (Handover("10.0.0.11/32", "t1"), Handover("10.0.0.12/32", "t1"))}
-    decision = plan_of(world_of("t3.small", eni, usage=usage(2), releasing=releasing))
+    idle = ("10.0.0.12/32", "10.0.0.11/32")
+    decision = plan_of(world_of("t3.small", eni, usage=usage(2, idle=idle), releasing=releasing))
     assert (releasing_cidrs(decision), decision.actions) == ({"10.0.0.12/32"}, ())
 
 
 def test_a_new_need_stops_a_drain() -> None:
     first, second = attached(T3, 0, addresses=3), attached(T3, 1, addresses=2)
     world = world_of(
-        "t3.small", first, second, usage=usage(4), releasing=handing_over(second), draining=frozenset({SECOND})
+        "t3.small",
+        first,
+        second,
+        usage=usage(4, idle=cidrs_of(second)),
+        releasing=handing_over(second),
+        draining=frozenset({SECOND}),
     )
     decision = plan_of(world)
     assert (releasing_cidrs(decision), decision.draining, decision.actions) == ({"10.0.1.11/32"}, frozenset(), ())
@@ -255,17 +261,18 @@ def test_nothing_let_go_is_unassigned_while(why: str) -> None:
 def test_a_paused_pool_still_takes_handshakes_back() -> None:
     """It costs no call and gives waiting pods their address."""
     eni = attached(T3, 0, addresses=2)
-    world = world_of("t3.small", eni, usage=usage(2), releasing={PRIMARY: (Handover("10.0.0.11/32", "t1"),)})
+    releasing = {PRIMARY: (Handover("10.0.0.11/32", "t1"),)}
+    world = world_of("t3.small", eni, usage=usage(2, idle=("10.0.0.11/32",)), releasing=releasing)
     assert plan_of(world, paused=True).releasing == {}
 
 
-def test_after_a_mode_change_single_addresses_in_use_are_supply_and_idle_ones_leave_once_prefixes_are_there() -> None:
+def test_after_a_mode_change_single_addresses_in_use_are_supply_and_all_leave_once_prefixes_are_there() -> None:
     singles = attached(T3, 0, addresses=2)
     waiting = plan_of(world_of("t3.small", singles, usage=usage(1, idle=cidrs_of(singles)[1:])), mode="prefix")
     assert waiting.releasing == {}
     both = attached(T3, 0, addresses=2, prefixes=1)
     served = plan_of(world_of("t3.small", both, usage=usage(1, idle=("10.0.0.11/32", "10.1.0.0/28"))), mode="prefix")
-    assert (releasing_cidrs(served), served.actions) == ({"10.0.0.11/32"}, ())
+    assert (releasing_cidrs(served), served.actions) == ({"10.0.0.10/32", "10.0.0.11/32"}, ())
 
 
 def test_idle_addresses_of_the_wrong_kind_make_room_where_no_eni_can_come() -> None:
