@@ -12,16 +12,8 @@ from eni_operator.domain.instance import InstanceLimits, Reservation, Subnet
 from eni_operator.ec2.api import InstanceFacts, VpcBlocks
 
 
-class InstanceSource(Protocol):
-    """The reading half of ``Ec2Api``, without the sweep's."""
-
-    async def describe_instances(self, instance_ids: Sequence[InstanceId]) -> list[InstanceFacts]:
-        """Returns the facts of those of the instances that are known."""
-        ...
-
-    async def describe_limits(self, instance_type: str) -> InstanceLimits:
-        """Returns what the type can hold; UnknownInstanceTypeError when that is not known."""
-        ...
+class SubnetSource(Protocol):
+    """Tells of subnets."""
 
     async def describe_subnets(self, subnet_ids: Sequence[SubnetId]) -> list[Subnet]:
         """Returns those of the subnets that exist."""
@@ -35,8 +27,28 @@ class InstanceSource(Protocol):
         """Returns the IPv4 reservations of a subnet."""
         ...
 
+
+class TypeSource(Protocol):
+    """Tells of instance types."""
+
+    async def describe_limits(self, instance_type: str, /) -> InstanceLimits:
+        """Returns what the type can hold; UnknownInstanceTypeError when that is not known."""
+        ...
+
+
+class VpcSource(Protocol):
+    """Tells of VPCs."""
+
     async def describe_vpc(self, vpc_id: str) -> VpcBlocks:
         """Returns the VPC's blocks."""
+        ...
+
+
+class InstanceSource(SubnetSource, TypeSource, VpcSource, Protocol):
+    """The reading half of ``Ec2Api``, without the sweep's."""
+
+    async def describe_instances(self, instance_ids: Sequence[InstanceId]) -> list[InstanceFacts]:
+        """Returns the facts of those of the instances that are known."""
         ...
 
     async def describe_attached(self, instance_ids: Sequence[InstanceId]) -> list[Eni]:

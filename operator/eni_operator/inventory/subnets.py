@@ -15,7 +15,7 @@ from eni_operator.domain.eni import SubnetId
 from eni_operator.domain.instance import Subnet
 from eni_operator.ec2.api import MANY
 from eni_operator.ec2.errors import DeniedError, Ec2Error
-from eni_operator.inventory.source import InstanceSource
+from eni_operator.inventory.source import SubnetSource
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Found:
 class Subnets:
     """The subnets seen so far; shared by all instances of a process."""
 
-    def __init__(self, source: InstanceSource, clock: Callable[[], float]) -> None:
+    def __init__(self, source: SubnetSource, clock: Callable[[], float]) -> None:
         self._source = source
         self._clock = clock
         self._subnets: dict[SubnetId, Subnet] = {}

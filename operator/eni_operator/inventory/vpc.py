@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from eni_operator.inventory.source import InstanceSource
+from eni_operator.inventory.source import VpcSource
 
 if TYPE_CHECKING:
     from eni_operator.ec2.api import VpcBlocks
@@ -18,7 +18,7 @@ _NEVER: Final = float("-inf")
 class Vpcs:
     """The VPCs seen so far; shared by all instances of a process."""
 
-    def __init__(self, source: InstanceSource, clock: Callable[[], float]) -> None:
+    def __init__(self, source: VpcSource, clock: Callable[[], float]) -> None:
         self._source = source
         self._clock = clock
         self._blocks: dict[str, VpcBlocks] = {}

@@ -12,6 +12,7 @@ from eni_operator.domain.eni import (
     Eni,
     EniId,
     InstanceId,
+    SecurityGroupId,
     SubnetId,
 )
 from eni_operator.ec2.api import Assigned
@@ -184,3 +185,66 @@ def test_enis_come_by_device_index_and_unattached_last(belief: Attachments) -> N
     loose = replace(eni(), id=EniId("eni-0"))
     belief.observe([loose, second, eni(attached=attachment())])
     assert [e.id for e in belief.enis] == ["eni-1", "eni-2", "eni-0"]
+
+
+def test_an_ipv6_prefix_is_dropped_by_the_second_answer_that_lacks_it(belief: Attachments, clock: Clock) -> None:
+    whole = replace(eni(attached=attachment()), ipv6_prefixes=("2600:1f13::/80",))
+    belief.observe([whole])
+    belief.observe([eni(attached=attachment())])
+    assert only(belief).ipv6_prefixes == ("2600:1f13::/80",)
+    clock.now += CONFIRM_SECONDS
+    belief.observe([eni(attached=attachment())])
+    assert only(belief).ipv6_prefixes == ()
+
+
+def test_groups_and_tags_we_set_outlive_an_old_answer_and_yield_to_a_later_one(
+    belief: Attachments, clock: Clock
+) -> None:
+    before = replace(eni(attached=attachment()), security_groups=(SecurityGroupId("sg-1"),), tags={"a": "1", "b": "1"})
+    belief.observe([before])
+    belief.groups_set(ONE, [SecurityGroupId("sg-2")])
+    belief.tags_set(ONE, {"a": "2"})
+    belief.observe([replace(before, tags={"a": "1", "b": "3"})])
+    assert only(belief).security_groups == ("sg-2",)
+    assert only(belief).tags == {"a": "2", "b": "3"}
+    assert belief.look_again_at() == clock.now + GRACE_SECONDS
+    clock.now += GRACE_SECONDS
+    belief.observe([before])
+    assert only(belief) == before
+    assert belief.look_again_at() is None
+
+
+def test_an_answer_that_contradicts_what_we_gave_back_is_looked_into(belief: Attachments, clock: Clock) -> None:
+    whole = eni("10.0.0.5", attached=attachment())
+    belief.observe([whole])
+    belief.unassigned(ONE, ["10.0.0.5"])
+    belief.observe([whole])
+    assert belief.look_again_at() == clock.now + GRACE_SECONDS
+    belief.observe([eni(attached=attachment())])
+    assert belief.look_again_at() is None
+
+
+def test_what_we_made_ourselves_is_not_dropped_by_answers_that_stay_old(belief: Attachments, clock: Clock) -> None:
+    belief.created(eni())
+    belief.attaching(ONE, attachment())
+    belief.assigned(ONE, Assigned(addresses=("10.0.0.5",)))
+    for _ in range(int(GRACE_SECONDS) - 1):
+        clock.now += 1
+        belief.observe([])
+    assert only(belief).addresses == ("10.0.0.5",)
+    assert belief.look_again_at() == clock.now + 1
+
+
+def test_an_eni_that_we_detach_is_not_looked_at_again_and_again(belief: Attachments) -> None:
+    belief.observe([eni(attached=attachment())])
+    belief.detaching(ONE)
+    assert belief.look_again_at() is None
+
+
+def test_what_a_predecessor_wrote_counts_until_answers_keep_lacking_it(belief: Attachments, clock: Clock) -> None:
+    belief.remembered([eni("10.0.0.5", attached=attachment())])
+    belief.observe([eni(attached=attachment())])
+    assert only(belief).addresses == ("10.0.0.5",)
+    clock.now += CONFIRM_SECONDS
+    belief.observe([eni(attached=attachment())])
+    assert only(belief).addresses == ()
