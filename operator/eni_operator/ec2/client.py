@@ -39,6 +39,8 @@ _CREDENTIAL_ERRORS: Final = (
     PartialCredentialsError,
     CredentialRetrievalError,
     NoAuthTokenError,
+    FileNotFoundError,  # the web identity's token; nothing else of a call is a file
+    PermissionError,
 )
 
 _UNATTACHED: Final = ("available", "pending")

@@ -168,8 +168,8 @@ _BY_TEXT: Final[tuple[tuple[str, str, type[Ec2Error]], ...]] = (
 )
 """Codes that say little, told apart by EC2's sentence."""
 
-_OF_THE_ROLE: Final = (DeniedError, NotFoundError, CredentialsMissingError)
-"""What STS refuses a role with; a person mends it there, whatever the code."""
+_PASSES: Final = (ThrottledError, Ec2UnavailableError)
+"""What STS gets over by itself. Whatever else it refuses a role with, a person mends there."""
 
 
 def classify(operation: str, code: str, detail: str, http_status: int = 400) -> Ec2Error:
@@ -178,7 +178,7 @@ def classify(operation: str, code: str, detail: str, http_status: int = 400) -> 
     A 5xx without a known code leaves the effect unknown.
     """
     kind = _kind(code, detail.lower(), http_status)
-    if operation.startswith("AssumeRole") and issubclass(kind, _OF_THE_ROLE):
+    if operation.startswith("AssumeRole") and not issubclass(kind, _PASSES):
         kind = CredentialsMissingError
     return kind(operation, code, detail)
 

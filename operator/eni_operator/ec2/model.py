@@ -1,6 +1,6 @@
 """Writes the SDK's data cut to the calls we make: ``python -m eni_operator.ec2.model DIRECTORY``, at image build.
 
-The SDK holds all of EC2 in memory (807 operations) and every endpoint of AWS; we use a dozen and two. With
+The SDK holds all of EC2 in memory (807 operations) and every endpoint of AWS; we use eighteen. With
 ``AWS_DATA_PATH=DIRECTORY`` the client costs 2 MB of memory instead of 24; without it everything works on the full data.
 Reads the installed SDK's files, imports none of it.
 """

@@ -1,12 +1,15 @@
 """The client through the real SDK against a served EC2."""
 
 import asyncio
+import base64
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from ipaddress import IPv6Network
+from pathlib import Path
 
 import pytest
 
@@ -330,6 +333,30 @@ async def test_without_credentials_the_error_says_so(monkeypatch: pytest.MonkeyP
     async with client_of("http://127.0.0.1:9") as client:
         with pytest.raises(errors.CredentialsMissingError):
             await client.describe_instances([InstanceId("i-1")])
+
+
+def web_identity(token: str) -> str:
+    claims = json.dumps({"sub": "operator", "exp": 1}).encode()
+    return {"expired": f"header.{base64.urlsafe_b64encode(claims).decode()}.signature", "broken": "nonsense"}[token]
+
+
+@pytest.mark.parametrize("token", ["expired", "broken", None])
+async def test_a_web_identity_that_gives_no_credential_is_a_missing_one(
+    token: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    file = tmp_path / "token"
+    if token is not None:
+        file.write_text(web_identity(token))
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(file))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/operator")
+    async with running_ec2() as ec2:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", ec2.url)
+        async with client_of(ec2.url) as client:
+            with pytest.raises(errors.CredentialsMissingError) as caught:
+                await client.describe_instances([InstanceId("i-1")])
+            assert type(caught.value) is errors.CredentialsMissingError
 
 
 async def test_the_client_satisfies_the_protocol() -> None:

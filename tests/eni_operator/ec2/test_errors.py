@@ -97,6 +97,7 @@ def test_a_denial_without_a_name_is_about_the_call_itself() -> None:
         ("ExpiredTokenException", errors.CredentialsMissingError),
         ("InvalidIdentityToken", errors.CredentialsMissingError),
         ("AccessDenied", errors.CredentialsMissingError),
+        ("ValidationError", errors.CredentialsMissingError),
         ("Throttling", errors.ThrottledError),
         ("ServiceUnavailable", errors.Ec2UnavailableError),
     ],
