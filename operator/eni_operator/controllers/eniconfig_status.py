@@ -169,6 +169,7 @@ class ENIConfigStatuses:
 
     async def run(self) -> None:
         """Runs for ever."""
+        await self._seams.sleep(WRITE_SECONDS)  # the pools of the watches are not all there at first
         while True:
             try:
                 await self.once()

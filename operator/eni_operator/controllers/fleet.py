@@ -7,7 +7,7 @@ ended and the former node's pool is gone: its supply names ENIs of an instance t
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -20,14 +20,10 @@ from eni_operator.controllers.trigger import Trigger
 
 log = logging.getLogger(__name__)
 
-RUNS_AT_ONCE: Final = 32
-"""Runs of loops that may be under way together: each waits for EC2 and the API server, and holds what they said."""
+START_GAP_SECONDS: Final = 0.005
+"""Loops start one after the other: each computes for a moment, and nothing else goes on meanwhile."""
 POKE_GAP_SECONDS: Final = 0.002
-"""One change may wake every loop: one after the other, for each computes and nothing else goes on meanwhile."""
-START_GAP_SECONDS: Final = 0.01
-"""Loops start one after the other."""
-START_SPREAD_SECONDS: Final = 30.0
-"""The last of thousands waits no longer than this."""
+"""One change may wake every loop: one after the other likewise."""
 LOOK_SECONDS: Final = 600.0
 """What the watches should have told is compared with what there is about this often."""
 FIRST_RETRY_SECONDS: Final = 0.5
@@ -58,8 +54,6 @@ class NodeLoop(Protocol):
 class FleetSeams:
     """What a process has and a test brings."""
 
-    clock: Callable[[], float]
-    """Seconds that never go back."""
     sleep: Callable[[float], Awaitable[None]]
     chance: Callable[[], float]
     """From 0 up to 1."""
@@ -104,7 +98,7 @@ class Fleet:
         self._strangers: set[str] = set()
         self._pools: dict[str, KubeObject] = {}
         self._configs: dict[str, KubeObject] = {}
-        self._next_start = 0.0
+        self._starts = asyncio.Lock()
         self._ready = asyncio.Event()
 
     @property
@@ -191,8 +185,15 @@ class Fleet:
             return
         selects = any((version or {}).get("spec", {}).get("nodeSelector") is not None for version in (old, config))
         affected = [m.loop for m in self._members.values() if selects or may_use(name, m.loop.observed)]
-        for position, loop in enumerate(affected):
-            asyncio.get_running_loop().call_later(position * POKE_GAP_SECONDS, loop.trigger.poke, ENICONFIGS)
+        if affected:
+            wave = asyncio.create_task(self._wake(affected), name=f"waking those who use {name}")
+            self._tasks.add(wave)
+            wave.add_done_callback(self._done)
+
+    async def _wake(self, loops: Sequence[NodeLoop]) -> None:
+        for loop in loops:
+            loop.trigger.poke(ENICONFIGS)
+            await self._seams.sleep(POKE_GAP_SECONDS)
 
     def _serves(self, node: KubeObject) -> bool:
         return self._only is not None or is_served(node)
@@ -205,7 +206,7 @@ class Fleet:
         observed.node, observed.pool = node, self._pools.get(name)
         observed.eniconfigs, observed.kept = self._configs, True
         place = self._places.setdefault(name, asyncio.Lock())
-        task = asyncio.create_task(self._live(loop, place), name=name)
+        task = asyncio.create_task(self._live(loop, place), name=f"loop of {name}")
         self._members[name] = _Member(identity, loop, task)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -217,24 +218,18 @@ class Fleet:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("a node's loop broke", extra={"node": task.get_name()}, exc_info=task.exception())
+            log.error("a task of the fleet broke", extra={"task": task.get_name()}, exc_info=task.exception())
 
     async def _live(self, loop: NodeLoop, place: asyncio.Lock) -> None:
         async with place:  # a former loop of that name has closed
             try:
                 await self._ready.wait()
-                await self._wait_for_turn()
+                async with self._starts:
+                    await self._seams.sleep(START_GAP_SECONDS)
                 await self._patiently(lambda: self._clear(loop.observed))
                 await loop.run()
             finally:
                 await loop.close()
-
-    async def _wait_for_turn(self) -> None:
-        now = self._seams.clock()
-        turn = max(self._next_start, now)
-        self._next_start = turn + START_GAP_SECONDS
-        if turn > now:
-            await self._seams.sleep(min(turn - now, START_SPREAD_SECONDS))
 
     async def _clear(self, observed: Observed) -> None:
         """Deletes the pool of a former node of that name; takes what is there over otherwise."""
@@ -276,8 +271,10 @@ class Fleet:
             delay = min(2 * delay, LAST_RETRY_SECONDS)
 
     async def _end(self) -> None:
-        for name, member in list(self._members.items()):
-            self._leave(name, member)
+        for task in self._tasks:
+            if not task.cancelling():  # or what is closing already would be disturbed
+                task.cancel()
+        self._members.clear()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # What the watches missed

@@ -11,7 +11,8 @@ import pytest
 from eni_operator.controllers.fleet import (
     COMPUTE_TYPE,
     LOOK_SECONDS,
-    START_SPREAD_SECONDS,
+    POKE_GAP_SECONDS,
+    START_GAP_SECONDS,
     Fleet,
     FleetSeams,
     is_former,
@@ -20,7 +21,6 @@ from eni_operator.controllers.fleet import (
 from eni_operator.controllers.kube import ENICONFIGS, NODES, POOLS, KubeError, KubeObject
 from eni_operator.controllers.observed import DELETED, Observed, trim
 from eni_operator.controllers.trigger import Trigger
-from eni_testing.eventually import eventually
 from eni_testing.hours import Hours
 
 
@@ -114,7 +114,7 @@ class Running:
         self.task: asyncio.Task[None] | None = None
 
     def _seams(self) -> FleetSeams:
-        return FleetSeams(clock=lambda: self.hours.now, sleep=self.hours.sleep, chance=lambda: 0.5)
+        return FleetSeams(sleep=self.hours.sleep, chance=lambda: 0.5)
 
     def _make(self, name: str) -> Loop:
         self.made.append(Loop(name, self.log))
@@ -171,7 +171,7 @@ async def test_a_replaced_node_gets_a_loop_of_its_own_when_the_old_one_has_close
         await run.see(NODES, node(uid="uid-3"))
         assert run.log == ["run uid-1"]
         run.made[0].closing.set()
-        await run.hours.settle()
+        await run.hours.advance(0.1)
         assert run.log == ["run uid-1", "close uid-1", "run uid-3"]
 
 
@@ -235,13 +235,14 @@ async def test_an_eniconfig_wakes_whom_it_may_concern() -> None:
         await run.see(ENICONFIGS, {**eniconfig("az-a"), "status": {"nodes": 1}})
         assert await run.made[0].pokes() == frozenset()
         await run.see(ENICONFIGS, eniconfig("az-b", nodeSelector={}))
-        await eventually(lambda: all(loop.trigger._event.is_set() for loop in run.made), "all are woken")
+        assert all(loop.trigger._event.is_set() for loop in run.made)
 
 
 async def test_no_loop_runs_before_the_eniconfigs_are_known() -> None:
     async with running(started=False) as run:
         run.api.put(ENICONFIGS, eniconfig("az-a"))
         run.api.outage = True
+        await run.see(POOLS, pool())
         await run.see(NODES, node())
         await run.start()
         await run.hours.advance(30)
@@ -258,6 +259,7 @@ async def test_one_node_does_not_wait_for_its_watches() -> None:
         run.api.put(POOLS, pool())
         run.api.put(NODES, node("node-b", "uid-2"))
         await run.start()
+        await run.hours.advance(START_GAP_SECONDS)
         assert run.log == ["run uid-1"]
         await run.see(NODES, node("node-b", "uid-2"))
         assert list(run.fleet.loops) == ["node-a"]
@@ -278,14 +280,26 @@ async def test_what_the_watches_missed_is_found() -> None:
         assert [c for c in run.api.calls if c.startswith("get nodes")] == ["get nodes node-a", "get nodes node-c"]
 
 
-async def test_a_thousand_loops_start_within_a_bounded_time_and_not_at_once() -> None:
+async def test_a_thousand_loops_start_one_after_the_other() -> None:
     async with running() as run:
         for number in range(1000):
             run.fleet.take(NODES, None, node(f"node-{number}", f"uid-{number}"))
-        await run.hours.advance(0.1)
-        assert 5 <= len(run.log) <= 15
-        await run.hours.advance(START_SPREAD_SECONDS)
+        await run.hours.advance(10.5 * START_GAP_SECONDS)
+        assert len(run.log) == 10
+        await run.hours.advance(1000 * START_GAP_SECONDS)
         assert len(run.log) == 1000
+
+
+async def test_a_change_for_all_wakes_one_after_the_other() -> None:
+    async with running() as run:
+        for number in range(50):
+            await run.see(NODES, node(f"node-{number}", f"uid-{number}"))
+        run.api.put(ENICONFIGS, eniconfig("default"))
+        run.fleet.take(ENICONFIGS, None, eniconfig("default"))
+        await run.hours.advance(9.5 * POKE_GAP_SECONDS)
+        assert sum(loop.trigger._event.is_set() for loop in run.made) == 10
+        await run.hours.advance(50 * POKE_GAP_SECONDS)
+        assert all(loop.trigger._event.is_set() for loop in run.made)
 
 
 async def test_all_loops_are_closed_when_the_fleet_ends() -> None:
@@ -295,6 +309,18 @@ async def test_all_loops_are_closed_when_the_fleet_ends() -> None:
         await run.hours.advance(1)
         await run.stop()
         assert sorted(run.log[3:]) == ["close uid-0", "close uid-1", "close uid-2"]
+
+
+async def test_a_loop_that_closes_when_the_fleet_ends_is_not_disturbed() -> None:
+    async with running() as run:
+        await run.see(NODES, node())
+        run.made[0].closing.clear()
+        await run.see(NODES, node(), DELETED)
+        stop = asyncio.create_task(run.stop())
+        await run.hours.settle()
+        run.made[0].closing.set()
+        await stop
+        assert run.log == ["run uid-1", "close uid-1"]
 
 
 async def test_pools_are_paged_from_memory() -> None:
