@@ -12,6 +12,8 @@ ALL_IS_WELL = {
     Reason.AGENT_SERVING,
     Reason.NETWORK_IN_ORDER,
     Reason.NOT_AFFECTED,
+    Reason.ENICONFIG_READY,
+    Reason.ENICONFIG_UNUSED,
 }
 
 

@@ -32,7 +32,7 @@ from eni_operator.domain.policy import Policy
 from eni_operator.domain.pool import World
 from eni_operator.domain.reasons import Verdict
 from eni_operator.ec2.api import Ec2Api
-from eni_operator.inventory.metadata import MetadataError
+from eni_operator.inventory.metadata import Metadata, MetadataError
 from eni_operator.inventory.region import Region
 from eni_operator.planning import sourcing
 from eni_operator.planning.plan import Plan
@@ -114,6 +114,11 @@ class Reconciler:
         self.succeeded_at = self._seams.clock()
         return min(again, self._resync_at)
 
+    async def follow_hints(self, metadata: Metadata) -> None:
+        """Looks at EC2 where the instance's metadata shows what is not believed."""
+        if self._workplace is not None and await self._workplace.is_hinted(metadata):
+            self.trigger.poke("metadata")
+
     async def close(self) -> None:
         """Abandons what is under way in EC2."""
         if self._workplace is not None:
@@ -163,7 +168,6 @@ class Reconciler:
 
     async def _pool(self, node: KubeObject) -> NodeIPPool:
         """Returns the pool's object, made where it is missing, and what is written in it when it is new to us."""
-        await self._drop_predecessors(node)
         if self.observed.pool is None:
             self.observed.pool = await self._kube.apply_pool(_new_pool(node))
         raw = self.observed.pool
@@ -179,27 +183,13 @@ class Reconciler:
             self._decider.take_over(pool.status.supply.generation if pool.status.supply else 0)
         return pool
 
-    async def _drop_predecessors(self, node: KubeObject) -> None:
-        """Deletes the pool of a former node of this name: its handshakes and its usage are another instance's."""
-        raw = self.observed.pool
-        owners = raw["metadata"].get("ownerReferences", []) if raw is not None else []
-        if raw is None or not owners or any(owner.get("uid") == node["metadata"]["uid"] for owner in owners):
-            return
-        log.info("the pool belongs to a former node of this name and is made anew", extra={"node": self.node_name})
-        await self._kube.delete_pool(self.node_name, raw["metadata"].get("uid", ""))
-        self.observed.pool = None
-        self._publisher.forget()
-
     async def _work_at(self, node: KubeObject) -> Workplace:
-        """Returns the workplace of the node's instance; another instance under the same name gets a new one."""
-        told = instance_of(node)
-        if self._workplace is not None and told in (None, self._workplace.instance_id):
-            return self._workplace
-        instance_id = told or await self._seams.own_instance()
+        """Returns the node's workplace. What a former instance under the same name left written is not ours to keep."""
         if self._workplace is not None:
-            await self._workplace.close()
-            self._publisher.forget()
-        if self._publisher.supply is not None and self._publisher.supply.instance.id != instance_id:
+            return self._workplace
+        instance_id = instance_of(node) or await self._seams.own_instance()
+        written = self._publisher.supply
+        if written is not None and written.instance.id != instance_id:
             self._publisher.forget()
         self._workplace = Workplace(
             instance_id,

@@ -16,7 +16,9 @@ from eni_operator.domain.instance import Instance, Subnet
 from eni_operator.ec2.api import Ec2Api
 from eni_operator.ec2.errors import DeniedError, Ec2Error
 from eni_operator.execution.executor import Executor
+from eni_operator.inventory.hints import Hints
 from eni_operator.inventory.instance import InstanceInventory
+from eni_operator.inventory.metadata import Metadata
 from eni_operator.inventory.region import Region
 from eni_operator.planning.sourcing import Question
 
@@ -67,6 +69,7 @@ class Workplace:
         )
         self._asked: Question | None = None
         self._found: tuple[SubnetId, ...] = ()
+        self._hints: Hints | None = None
         self._look_failure: Refusal | None = None
         self._subnet_failure: Refusal | None = None
 
@@ -88,6 +91,12 @@ class Workplace:
     def believed(self) -> Believed:
         """Returns the ENIs and the subnets as believed now."""
         return Believed(self.inventory.attachments.enis, self._region.subnets.known())
+
+    async def is_hinted(self, metadata: Metadata) -> bool:
+        """Asks metadata when it is time to; tells whether EC2 is worth a look now."""
+        if self._hints is None:
+            self._hints = Hints(metadata, self.inventory, clock=self._seams.clock, jitter=self._seams.jitter)
+        return await self._hints.poll()
 
     async def look(self) -> None:
         """Asks EC2 for the instance and its ENIs when it is time to; keeps the refusal where it refuses."""
@@ -152,3 +161,4 @@ class Workplace:
     async def close(self) -> None:
         """Abandons what is under way in EC2."""
         await self.executor.close()
+        self._region.forget(self.instance_id)

@@ -80,13 +80,13 @@ async def test_a_settled_pool_is_left_in_peace() -> None:
     assert (len(node.calls), node.kube.writes) == before
 
 
-async def test_ec2_is_asked_for_everything_again_after_half_an_hour() -> None:
+async def test_ec2_is_asked_again_after_an_hour() -> None:
     node = OperatorNode()
     await node.settle()
     node.calls.clear()
-    node.lab.now += 1801
+    node.lab.now += 3601
     await node.step()
-    assert "DescribeInstances" in node.calls
+    assert node.calls == ["DescribeNetworkInterfaces"]
 
 
 async def test_an_address_somebody_took_away_leaves_the_supply_after_two_answers() -> None:
@@ -96,7 +96,7 @@ async def test_an_address_somebody_took_away_leaves_the_supply_after_two_answers
     [primary] = [eni for eni in node.enis() if eni.addresses]
     free = sorted(set(primary.addresses) - set(node.agent.pods.values()))
     node.lab.call("UnassignPrivateIpAddresses", NetworkInterfaceId=primary.id, PrivateIpAddresses=free)
-    node.lab.now += 1801
+    node.lab.now += 3601
     await node.reconciler.once()
     node.lab.now += 6
     await node.reconciler.once()
@@ -215,7 +215,7 @@ async def test_an_eniconfig_that_cannot_be_read_is_named_and_stops_nothing() -> 
     await node.settle()
     assert node.agent.pending == 0
     found = node.kube.condition("Sufficient")
-    assert (found["status"], found["reason"]) == ("False", "ENIConfigMissing")
+    assert (found["status"], found["reason"]) == ("False", "ENIConfigInvalid")
     assert "'old', named by the node's label" in found["message"]
     assert "cannot be read: spec.subnet" in found["message"]
 
@@ -227,9 +227,9 @@ async def test_a_plan_made_before_something_ended_is_not_performed(monkeypatch: 
     node.agent.want(5)
     node.agent_speaks()
     node.calls.clear()
-    publisher, inventory = node.reconciler._publisher, node.reconciler._inventory
-    assert inventory is not None
-    belief, publish = inventory.attachments, publisher.publish
+    publisher, workplace = node.reconciler._publisher, node.reconciler._workplace
+    assert workplace is not None
+    belief, publish = workplace.inventory.attachments, publisher.publish
 
     async def publish_while_something_ends(supply: Supply | None, verdicts: tuple[Verdict, ...]) -> float | None:
         belief.observe(belief.enis)

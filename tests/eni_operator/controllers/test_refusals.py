@@ -107,19 +107,29 @@ async def test_a_subnet_without_a_whole_block_says_so_in_prefix_mode() -> None:
 @pytest.mark.parametrize(
     ("code", "text", "reason"),
     [
-        ("InvalidInstanceType", "The following supplied instance types do not exist: [z9.huge]", "UnknownInstanceType"),
-        ("UnauthorizedOperation", DENIED.format("DescribeInstanceTypes"), "AccessDenied"),
+        ("InvalidInstanceID.NotFound", "The instance ID does not exist", "UnknownInstance"),
+        ("UnauthorizedOperation", DENIED.format("DescribeInstances"), "AccessDenied"),
+        ("ExpiredToken", "The security token included in the request is expired", "CredentialsExpired"),
+        ("AuthFailure", "AWS was not able to validate the provided access credentials", "CredentialsMissing"),
         ("Unavailable", "try later", "EC2Unreachable"),
     ],
 )
 async def test_an_instance_that_cannot_be_known_makes_the_pool_not_ready(code: str, text: str, reason: str) -> None:
     node = OperatorNode()
-    node.refuse["DescribeInstanceTypes"] = (code, text, 503 if code == "Unavailable" else 400)
+    node.refuse["DescribeInstances"] = (code, text, 503 if code == "Unavailable" else 400)
     await node.step()
     found = node.kube.condition("Ready")
     assert (found["status"], found["reason"]) == ("False", reason)
     node.refuse.clear()
     node.agent.want(2)
+    await node.settle()
+    assert node.kube.condition("Ready")["status"] == "True"
+
+
+async def test_a_type_that_ec2_does_not_tell_of_works_all_the_same() -> None:
+    node = OperatorNode()
+    node.refuse["DescribeInstanceTypes"] = ("UnauthorizedOperation", DENIED.format("DescribeInstanceTypes"), 403)
+    node.agent.want(12)
     await node.settle()
     assert node.kube.condition("Ready")["status"] == "True"
 

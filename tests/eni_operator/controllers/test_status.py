@@ -1,4 +1,4 @@
-"""What is written, from values: supply, conditions, Events, ENIConfig choice, what a change is worth."""
+"""What is written, from values: supply, conditions, Events, and what a change is worth."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,16 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eni_crds.conditions import ConditionType, Reason
-from eni_crds.names import LABEL_ENICONFIG, LABEL_EXTERNAL_ENICONFIG
 from eni_crds.nodeippool import Condition, ConditionStatus, EniRole, EniState, Mode, Supply
-from eni_operator.controllers import eniconfigs, status, world
-from eni_operator.controllers.events import notices
+from eni_operator.controllers import status, worlds
+from eni_operator.controllers.events import MISSING_PERMISSIONS, missing_permissions, notices
 from eni_operator.controllers.identity import instance_of
-from eni_operator.controllers.observed import DELETED, ENICONFIGS, NODES, POOLS, Observed
+from eni_operator.controllers.kube import ENICONFIGS, NODES, POOLS
+from eni_operator.controllers.observed import DELETED, Observed
+from eni_operator.controllers.refusals import NEXT_TRY
 from eni_operator.domain.eni import Attachment, AttachmentId, AttachmentState, Eni, EniId, InstanceId, SubnetId
-from eni_operator.domain.instance import Instance, InstanceLimits
+from eni_operator.domain.instance import Instance, InstanceLimits, Subnet
 from eni_operator.domain.policy import Origin, Policy
-from eni_operator.domain.pool import Handover
+from eni_operator.domain.pool import Handover, World
 from eni_operator.domain.reasons import Verdict
 from eni_operator.planning.plan import Plan
 
@@ -38,7 +39,17 @@ POLICY = Policy(
     paused=False,
     origins={"mode": Origin.DEFAULT, "warm_ips": Origin.POOL, "cooldown_seconds": Origin.ENVIRONMENT},
 )
-PLAN = Plan((), 7, releasing={}, draining=frozenset(), verdicts=(), recheck_at=None, surplus=False, generation=3)
+PLAN = Plan(
+    (),
+    7,
+    releasing={},
+    draining=frozenset(),
+    verdicts=(),
+    recheck_at=None,
+    surplus=False,
+    generation=3,
+    maximum_pods=29,
+)
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -48,8 +59,11 @@ def eni(index: int, state: AttachmentState = AttachmentState.ATTACHED, **parts: 
     return replace(made, **parts)  # type: ignore[arg-type] # the tests name Eni's fields
 
 
-def supply_of(*enis: Eni, plan: Plan = PLAN) -> Supply:
-    return status.supply(status.Facts(INSTANCE, enis, {SUBNET: "10.0.1.0/24"}, ("10.0.0.0/16",), POLICY, None, 3), plan)
+def supply_of(*enis: Eni, plan: Plan = PLAN, **parts: object) -> Supply:
+    subnet = Subnet(SUBNET, "eu-1a", "10.0.1.0/24", 200, exhausted_until=THEN.timestamp(), ipv6_cidr="fd00:1::/64")
+    world = World(INSTANCE, {SUBNET: subnet}, (SUBNET,), enis)
+    world = replace(world, **parts)  # type: ignore[arg-type] # the tests name World's fields
+    return status.supply(status.Facts(world, POLICY, ("10.0.0.0/16",)), plan)
 
 
 def test_an_eni_is_written_as_the_agent_needs_it() -> None:
@@ -85,10 +99,22 @@ def test_an_unmanaged_eni_shows_without_addresses() -> None:
     assert (supply.enis[0].role, supply.enis[0].addresses, supply.totals.addresses) == (EniRole.UNMANAGED, [], 0)
 
 
+def test_an_excluded_eni_says_why_and_a_candidate_how_much_it_has() -> None:
+    supply = supply_of(eni(0), excluded={EniId("eni-0"): "custom networking"})
+    assert supply.enis[0].excluded == "custom networking"
+    [subnet] = supply.subnets
+    assert (subnet.id, subnet.free, subnet.exhausted_until, subnet.fragmented_until) == (SUBNET, 200, THEN, None)
+
+
+def test_ipv6_prefixes_are_written_with_the_subnets_block() -> None:
+    [written] = supply_of(eni(0, ipv6_prefixes=("fd00:1::/80",))).enis
+    assert (written.subnet_ipv6_cidr, written.ipv6_prefixes) == ("fd00:1::/64", ["fd00:1::/80"])
+
+
 def test_handshakes_are_written_and_read_back_alike() -> None:
     releasing = {EniId("eni-1"): (Handover("10.0.1.9/32", "t1"),)}
     plan = replace(PLAN, releasing=releasing, draining=frozenset([EniId("eni-1")]))
-    found = world.handshakes(supply_of(eni(1, addresses=("10.0.1.9",)), plan=plan))
+    found = worlds.handshakes(supply_of(eni(1, addresses=("10.0.1.9",)), plan=plan))
     assert (found.releasing, found.draining) == (releasing, plan.draining)
 
 
@@ -130,40 +156,21 @@ def test_an_event_tells_of_a_problem_once_and_of_its_end() -> None:
     assert notices([], fine) == []
 
 
-NODE = {
-    "metadata": {
-        "name": "node-a",
-        "labels": {LABEL_ENICONFIG: "by-label", LABEL_EXTERNAL_ENICONFIG: "by-external"},
-        "annotations": {LABEL_ENICONFIG: "by-annotation"},
-    }
-}
+def test_vpc_cnis_event_comes_once_while_access_is_denied() -> None:
+    fine = [condition(ConditionType.ACCESS_DENIED, ok=False, reason=Reason.NOT_AFFECTED)]
+    denied = [condition(ConditionType.ACCESS_DENIED, ok=True, reason=Reason.ACCESS_DENIED)]
+    assert [notice.reason for notice in missing_permissions(fine, denied)] == [MISSING_PERMISSIONS]
+    assert missing_permissions(denied, denied) == []
+    expired = [condition(ConditionType.ACCESS_DENIED, ok=True, reason=Reason.CREDENTIALS_EXPIRED)]
+    assert missing_permissions(fine, expired) == []
 
 
-@pytest.mark.parametrize(
-    ("spec", "labels", "annotations", "chosen"),
-    [
-        ("by-spec", True, True, "by-spec"),
-        (None, True, True, "by-external"),
-        (None, False, True, "by-annotation"),
-        (None, False, False, None),
-    ],
-)
-def test_an_eniconfig_is_named_by_the_strongest(
-    spec: str | None, chosen: str | None, *, labels: bool, annotations: bool
-) -> None:
-    metadata = {"labels": NODE["metadata"]["labels"] if labels else None}
-    metadata["annotations"] = NODE["metadata"]["annotations"] if annotations else None
-    found = eniconfigs.choose(spec, {"metadata": metadata}, {}, annotation=LABEL_ENICONFIG, label=LABEL_ENICONFIG)
-    assert (found.name if found else None) == chosen
-
-
-def test_a_label_of_the_nodes_own_name_counts_last() -> None:
-    node = {"metadata": {"labels": {"zone": "a"}}}
-    configs = {"a": {"metadata": {"name": "a"}, "spec": {"tags": {"x": "y"}}}}
-    found = eniconfigs.choose(None, node, configs, annotation=LABEL_ENICONFIG, label="zone")
-    assert found is not None
-    assert found.config is not None
-    assert found.config.spec.tags == {"x": "y"}
+def test_an_event_does_not_change_with_the_time_of_the_next_try() -> None:
+    bad = condition(ConditionType.THROTTLED, ok=True, reason=Reason.THROTTLED)
+    told = [
+        notices([], [bad.model_copy(update={"message": f"EC2 throttles{NEXT_TRY}{at}"})]) for at in ("12:00", "12:05")
+    ]
+    assert told[0] == told[1] != []
 
 
 @pytest.mark.parametrize(

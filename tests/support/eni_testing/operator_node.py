@@ -14,17 +14,19 @@ from typing import Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from eni_crds.nodeippool import EniRole, EniState, Supply, SupplyEni
+from eni_crds.nodeippool import SERVING_ROLES, EniState, Supply, SupplyEni
 from eni_lab.aws.engine.errors import Ec2Error
 from eni_lab.aws.engine.knobs import Knobs
 from eni_lab.aws.engine.model import AttachmentState
 from eni_operator.controllers.events import Events
-from eni_operator.controllers.identity import MetadataError
 from eni_operator.controllers.kube import KubeError, KubeObject
-from eni_operator.controllers.reconcile import Reconciler, Seams
+from eni_operator.controllers.observed import Observed
+from eni_operator.controllers.reconcile import Process, Reconciler
+from eni_operator.controllers.workplace import Seams
 from eni_operator.domain.eni import InstanceId
 from eni_operator.ec2.client import Ec2Client
 from eni_operator.ec2.throttle import Throttle
+from eni_operator.inventory.metadata import MetadataError
 from eni_operator.inventory.region import Region
 from eni_operator.settings import Settings
 from eni_testing.ec2_engine import EngineLab
@@ -153,6 +155,11 @@ class MemoryKube:
             status.pop("supply", None)
         return self.snapshot()
 
+    def drop_pool(self, uid: str) -> None:
+        """Deletes the pool if it is still this one."""
+        if self.pool is not None and self.pool["metadata"]["uid"] == uid:
+            self.pool = None
+
     def condition(self, type_: str) -> KubeObject:
         """Returns one condition."""
         found: KubeObject = next(c for c in self.snapshot()["status"]["conditions"] if c["type"] == type_)
@@ -190,6 +197,9 @@ class KubeSession:
 
     async def apply_pool_status(self, pool: KubeObject) -> KubeObject:
         return await self._do("apply_pool_status", lambda: self._kube.put_status(pool))  # type: ignore[no-any-return]
+
+    async def delete_pool(self, _name: str, uid: str) -> None:
+        await self._do("delete_pool", lambda: self._kube.drop_pool(uid))
 
     async def create_event(self, event: KubeObject) -> None:
         self._kube.events.append(event)
@@ -244,8 +254,15 @@ class MemoryAgent:
             "pending": self.pending,
             "idle": idle,
             "released": released,
+            "leaving": _leaving(supply, held),
             "bootID": "boot-1",
         }
+
+
+def _leaving(supply: Supply | None, held: set[str]) -> list[KubeObject]:
+    handshakes = [entry for eni in (supply.enis if supply else []) for entry in eni.releasing]
+    counts = [(entry, len(held & _addresses_of(entry.cidr))) for entry in handshakes]
+    return [{"cidr": entry.cidr, "token": entry.token, "held": count} for entry, count in counts if count]
 
 
 def _addresses_of(cidr: str) -> set[str]:
@@ -259,7 +276,9 @@ def _kept(eni: SupplyEni) -> list[str]:
 
 def _offered(supply: Supply | None) -> list[str]:
     usable = [
-        e for e in (supply.enis if supply else []) if e.state is EniState.ATTACHED and e.role is not EniRole.UNMANAGED
+        eni
+        for eni in (supply.enis if supply else [])
+        if eni.state is EniState.ATTACHED and eni.role in SERVING_ROLES and not eni.excluded
     ]
     return [address for eni in usable for cidr in _kept(eni) for address in _addresses_of(cidr)]
 
@@ -294,8 +313,10 @@ class OperatorNode:
             nonce=lambda: f"nonce-{next(self._nonces)}",
             own_instance=self._own_instance,
         )
-        self.events = Events(session, NODE, self._clock)
-        self.reconciler = Reconciler(self.settings, session, Region(ec2, self._clock), self.events, seams)
+        self.events = Events(session, self._clock)
+        region = Region(ec2, self._clock)
+        process = Process(self.settings, session, region, ec2.for_pool, self.events, seams)
+        self.reconciler = Reconciler(NODE, process, Observed(NODE))
 
     def _clock(self) -> float:
         return self.lab.now
