@@ -98,6 +98,22 @@ def test_a_node_of_another_type_is_added_and_removed(bare: Lab) -> None:
     assert not [entry for entry in bare.nodes() if entry.name == "node-b2"]
 
 
+def test_a_replaced_node_keeps_its_name_and_nothing_else(bare: Lab) -> None:
+    before = bare.node("node-b1")
+    on_node(bare, "node-b1", "touch", "/var/lib/of-the-old-instance")
+    after = bare.replace_node("node-b1")
+    assert (after.name, after.instance.zone, after.instance.instance_type) == (
+        before.name,
+        before.instance.zone,
+        before.instance.instance_type,
+    )
+    assert after.instance.instance_id != before.instance.instance_id
+    assert node(bare, "node-b1")["spec"]["providerID"].endswith("/" + after.instance.instance_id)  # type: ignore[index]
+    assert on_node(bare, "node-b1", "sh", "-c", "ls /var/lib/of-the-old-instance 2>/dev/null; true") == ""
+    [reservation] = bare.cloud.ec2("describe_instances", InstanceIds=[before.instance.instance_id])["Reservations"]
+    assert reservation["Instances"][0]["State"]["Name"] in {"shutting-down", "terminated"}
+
+
 def test_an_unknown_instance_type_is_named(bare: Lab) -> None:
     with pytest.raises(LabError, match=r"m5\.tiny"):
         bare.add_node("m5.tiny", ZONES[0])
@@ -122,6 +138,22 @@ def test_the_api_server_can_be_killed_and_started(bare: Lab) -> None:
 def test_an_unknown_part_is_answered_with_those_there_are(bare: Lab) -> None:
     with pytest.raises(LabError, match=r"'scheduler2'.*apiserver.*node-a1\.kubelet"):
         bare.parts.stop("scheduler2")
+
+
+def test_a_variable_is_set_on_every_pod_and_taken_away(deployed: Lab) -> None:
+    def seen() -> set[str]:
+        pods = deployed.kubectl(
+            "get", "pods", "-n", "kube-system", "-l", "app.kubernetes.io/name=eni-agent", "-o", "json"
+        )
+        containers = [item["spec"]["containers"][0] for item in json.loads(pods)["items"]]
+        return {
+            variable.get("value", "") for one in containers for variable in one["env"] if variable["name"] == "WORD"
+        }
+
+    deployed.set_env("eni-agent", WORD="set")
+    assert seen() == {"set"}
+    deployed.set_env("eni-agent", WORD=None)
+    assert seen() == set()
 
 
 def test_a_second_up_is_refused(bare: Lab) -> None:

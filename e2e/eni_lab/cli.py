@@ -37,8 +37,8 @@ def _up(lab: Lab, options: argparse.Namespace) -> None:
         lab.deploy()
 
 
-def _deploy(lab: Lab, _: argparse.Namespace) -> None:
-    lab.deploy()
+def _deploy(lab: Lab, options: argparse.Namespace) -> None:
+    lab.deploy(options.overlay)
 
 
 def _down(lab: Lab, _: argparse.Namespace) -> None:
@@ -82,6 +82,10 @@ def _add(lab: Lab, options: argparse.Namespace) -> None:
 
 def _remove(lab: Lab, options: argparse.Namespace) -> None:
     lab.remove_node(lab.node(options.name))
+
+
+def _replace(lab: Lab, options: argparse.Namespace) -> None:
+    lab.replace_node(options.name)
 
 
 def _reboot(lab: Lab, options: argparse.Namespace) -> None:
@@ -151,7 +155,10 @@ def _add_lifecycle(add: Callable[[str, Command, str], argparse.ArgumentParser]) 
     )
     add("down", _down, "end the laboratory and leave nothing")
     add("image", _prepare, "find or build the binaries and the images")
-    add("deploy", _deploy, "apply the product's manifests and wait until the nodes are Ready")
+    deploy = add("deploy", _deploy, "apply the product's manifests and wait until the nodes are Ready")
+    deploy.add_argument(
+        "overlay", nargs="?", default=".", help="a folder of e2e/deploy such as cluster-scope (default: that itself)"
+    )
     add("status", _status, "show parts, nodes and links")
 
 
@@ -176,6 +183,7 @@ def _add_node_actions(actions: "argparse._SubParsersAction[argparse.ArgumentPars
     added.add_argument("--zone", choices=[zone.letter for zone in ZONES], default=ZONES[0].letter)
     added.set_defaults(run=_add)
     for name, run, text in (
+        ("replace", _replace, "terminate the instance and run another under the same name"),
         ("remove", _remove, "terminate the instance"),
         ("reboot", _reboot, "cut its power and boot it again"),
     ):

@@ -1,127 +1,57 @@
 """The laboratory's administrator at its cloud: makes the VPC and instances through EC2, tells the fabric of nodes.
 
-Everything is asked of the same endpoint that the product asks, under a caller name of its own (``eni-lab``), so that
-the product's calls can be counted apart. ``eni_lab.cloud`` is the counterpart.
+Everything is asked of the same endpoint that the product asks. ``eni_lab.cloud`` is the counterpart.
 """
 
-import json
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv6Network
+from itertools import islice
 from typing import Any
 
-import botocore.config
-import botocore.exceptions
-import botocore.session
-
-from eni_lab.errors import LabError
-from eni_lab.fabric.namespaces import enter
-from eni_lab.kube.addresses import CLOUD_URL
+from eni_lab.cloud_acts import CloudActs
+from eni_lab.cloud_calls import ADMINISTRATOR
 from eni_lab.node.config import Instance, max_pods
-from eni_lab.waiting import wait_for
+from eni_lab.vpc_layout import GROUPS, SUBNETS, VPC_BLOCKS, ZONES, SubnetPlan, Zone
 
-REGION = "us-east-1"
-VPC_CIDR = "10.0.0.0/16"
-ADMINISTRATOR = "eni-lab"
-"""Access key, and so the name of the caller, of the laboratory itself."""
-CLUSTER_TAG = {"Key": "kubernetes.io/cluster/eni-lab", "Value": "owned"}
+__all__ = ["ADMINISTRATOR", "ZONES", "Cloud", "Zone"]
+
+CLUSTER_TAG = {"kubernetes.io/cluster/eni-lab": "owned"}
 
 
-@dataclass(frozen=True)
-class Zone:
-    """An availability zone and its subnet."""
+class Cloud(CloudActs):
+    """EC2 and the control endpoints, as the laboratory's administrator."""
 
-    letter: str
-    cidr: str
+    def create_vpc(self, plans: Iterable[SubnetPlan] = SUBNETS, groups: Iterable[str] = GROUPS) -> None:
+        """Makes the VPC, its subnets and its security groups, found again by their tag Name."""
+        created = self.ec2("create_vpc", CidrBlock=VPC_BLOCKS[0], AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+        for block in VPC_BLOCKS[1:]:
+            self.ec2("associate_vpc_cidr_block", VpcId=created["VpcId"], CidrBlock=block)
+        ipv6 = IPv6Network(created["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"])
+        for plan in plans:
+            self._create_subnet(created["VpcId"], ipv6, plan)
+        for name in groups:
+            tags = _tags("security-group", name)
+            words = {"GroupName": name, "Description": f"laboratory's {name}", "TagSpecifications": tags}
+            self.ec2("create_security_group", VpcId=created["VpcId"], **words)
 
-    @property
-    def name(self) -> str:
-        """Such as ``us-east-1a``."""
-        return REGION + self.letter
+    def run_instance(
+        self, node: str, instance_type: str, zone: Zone, interfaces: Sequence[Mapping[str, object]] = ()
+    ) -> Instance:
+        """Starts an instance in the subnet of a zone's nodes, with their security group.
 
-
-ZONES = (Zone("a", "10.0.1.0/24"), Zone("b", "10.0.2.0/24"))
-
-
-class Cloud:
-    """EC2 and the control endpoints, called from a thread inside the laboratory's network."""
-
-    def __init__(self, pid: int) -> None:
-        """``pid`` is a process in that network."""
-        self._thread = ThreadPoolExecutor(1, "cloud-client", enter, (f"/proc/{pid}/ns/net",))
-        self._client: Any = None
-
-    def ec2(self, method: str, **arguments: object) -> Any:
-        """Calls EC2 by botocore's method name, such as ``describe_instances``; its reply.
-
-        Raises:
-            LabError: EC2 refused, or nobody answers.
+        With ``interfaces`` (RunInstances' NetworkInterfaces) it has those ENIs from the start, in the same subnet.
         """
-        try:
-            return self._thread.submit(lambda: getattr(self._ec2(), method)(**arguments)).result()
-        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-            raise LabError(str(error)) from error
-
-    def control(self, method: str, path: str, body: object = None) -> Any:
-        """Calls a control endpoint, such as ``GET /_lab/calls``; its reply.
-
-        Raises:
-            LabError: the endpoint refused, or nobody answers.
-        """
-        return self._thread.submit(_request, method, path, body).result()
-
-    def close(self) -> None:
-        """Closes connections and ends the thread."""
-        if self._client is not None:
-            self._thread.submit(self._client.close).result()
-        self._thread.shutdown()
-
-    def wait_until_up(self, seconds: float = 30) -> None:
-        """Until the endpoint answers."""
-
-        def answers() -> bool:
-            try:
-                self.control("GET", "/_lab/calls")
-            except LabError:
-                return False
-            return True
-
-        wait_for("the cloud answers", answers, seconds=seconds, interval=0.05)
-
-    def create_vpc(self, zones: tuple[Zone, ...] = ZONES) -> None:
-        """Makes a VPC with a subnet and a security group for each zone, found again by their tag Name."""
-        vpc = self.ec2("create_vpc", CidrBlock=VPC_CIDR)["Vpc"]["VpcId"]
-        for zone in zones:
-            self.ec2(
-                "create_subnet",
-                VpcId=vpc,
-                CidrBlock=zone.cidr,
-                AvailabilityZone=zone.name,
-                TagSpecifications=_tags("subnet", f"lab-{zone.letter}"),
-            )
-            self.ec2(
-                "create_security_group",
-                VpcId=vpc,
-                GroupName=f"lab-{zone.letter}",
-                Description=f"nodes of zone {zone.letter}",
-                TagSpecifications=_tags("security-group", f"lab-{zone.letter}"),
-            )
-
-    def run_instance(self, node: str, instance_type: str, zone: Zone) -> Instance:
-        """Starts an instance in a zone's subnet, with that zone's security group."""
-        named = [{"Name": "tag:Name", "Values": [f"lab-{zone.letter}"]}]
-        subnet = self.ec2("describe_subnets", Filters=named)["Subnets"][0]["SubnetId"]
-        group = self.ec2("describe_security_groups", Filters=named)["SecurityGroups"][0]["GroupId"]
         limits = self._limits(instance_type)
+        subnet, groups = self.subnet(zone.node_subnet), [self.group(zone.node_subnet)]
+        listed = [{"SubnetId": subnet, "Groups": groups, **one} for one in interfaces]
+        network = {"NetworkInterfaces": listed} if listed else {"SubnetId": subnet, "SecurityGroupIds": groups}
         reply = self.ec2(
             "run_instances",
             ImageId=self.ec2("describe_images")["Images"][0]["ImageId"],
             InstanceType=instance_type,
             MinCount=1,
             MaxCount=1,
-            SubnetId=subnet,
-            SecurityGroupIds=[group],
+            **network,
             TagSpecifications=_tags("instance", node),
         )
         started = reply["Instances"][0]
@@ -146,38 +76,21 @@ class Cloud:
         """Tells the fabric that the instance has no network for now."""
         self.control("DELETE", f"/_lab/nodes/{instance.instance_id}")
 
+    def _create_subnet(self, vpc_id: str, ipv6: IPv6Network, plan: SubnetPlan) -> None:
+        place = {"VpcId": vpc_id, "CidrBlock": plan.cidr, "AvailabilityZone": plan.zone.name}
+        if plan.ipv6 is not None:
+            place["Ipv6CidrBlock"] = str(next(islice(ipv6.subnets(new_prefix=64), plan.ipv6, None)))
+        tags = _tags("subnet", plan.name, plan.tags)
+        subnet_id = self.ec2("create_subnet", **place, TagSpecifications=tags)["Subnet"]["SubnetId"]
+        if plan.reserved:
+            kept = {"SubnetId": subnet_id, "Cidr": plan.reserved, "ReservationType": "prefix"}
+            self.ec2("create_subnet_cidr_reservation", **kept)
+
     def _limits(self, instance_type: str) -> Any:
         reply = self.ec2("describe_instance_types", InstanceTypes=[instance_type])
         return reply["InstanceTypes"][0]["NetworkInfo"]
 
-    def _ec2(self) -> Any:
-        if self._client is None:
-            self._client = botocore.session.get_session().create_client(
-                "ec2",
-                region_name=REGION,
-                endpoint_url=CLOUD_URL,
-                aws_access_key_id=ADMINISTRATOR,
-                aws_secret_access_key="eni-lab",  # noqa: S106 - the stand-in checks no signature
-                config=botocore.config.Config(user_agent=ADMINISTRATOR, proxies={}),
-            )
-        return self._client
 
-
-def _request(method: str, path: str, body: object) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(  # noqa: S310 - always http, to the laboratory's own address
-        CLOUD_URL + path, data, {"Content-Type": "application/json"}, method=method
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=10) as reply:
-            text = reply.read()
-    except urllib.error.HTTPError as error:
-        raise LabError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
-    except OSError as error:
-        raise LabError(f"{method} {path}: {error}") from error
-    return json.loads(text) if text else None
-
-
-def _tags(resource: str, name: str) -> list[dict[str, object]]:
-    return [{"ResourceType": resource, "Tags": [{"Key": "Name", "Value": name}, CLUSTER_TAG]}]
+def _tags(resource: str, name: str, more: Mapping[str, str] | None = None) -> list[dict[str, object]]:
+    tags = {"Name": name, **CLUSTER_TAG, **(more or {})}
+    return [{"ResourceType": resource, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]

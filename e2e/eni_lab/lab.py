@@ -9,11 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle, islice
 from pathlib import Path
 
+from eni_lab import deployment
 from eni_lab.cgroups import Cgroup
 from eni_lab.cloud_client import ZONES, Cloud, Zone
 from eni_lab.errors import LabError
@@ -26,7 +28,6 @@ from eni_lab.prerequisites import reason_for_none
 from eni_lab.processes import LAB_NAMESPACES, Parts, has_become, inside, only_child, reap, spawn
 from eni_lab.waiting import Report, wait_for
 
-MANIFESTS = images.REPOSITORY / "e2e" / "deploy"
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A label of RFC 1123: it is also the host name."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -38,13 +39,20 @@ class Options:
 
     nodes: int = 2
     """Put into the zones in turn."""
-    instance_type: str = "m5.large"
+    instance_type: str | tuple[str, ...] = "m5.large"
+    """One for all, or several that the nodes have in turn."""
+    zones: tuple[Zone, ...] = ZONES
     max_pods: int | None = None
     """What the kubelets allow; None: what the instance type can address without prefixes, as EKS has it."""
     service_times: bool = True
     """Whether EC2 takes its time, as the real one does."""
     tied: bool = False
     """Whether it ends with the thread that brings it up, even when that is killed: for test runners."""
+
+    def placement(self) -> Iterator[tuple[str, Zone]]:
+        """Yields instance type and zone of each node."""
+        types = (self.instance_type,) if isinstance(self.instance_type, str) else self.instance_type
+        yield from islice(zip(cycle(types), cycle(self.zones), strict=False), self.nodes)
 
 
 class Lab:
@@ -100,8 +108,8 @@ class Lab:
         self.report("cloud ready: EC2, metadata, a VPC with two zones")
         self.wait_until("api server ready", "get", "--raw=/readyz")
         control_plane.start_controllers()
-        for index in range(options.nodes):
-            self.add_node(options.instance_type, ZONES[index % len(ZONES)], max_pods=options.max_pods)
+        for instance_type, zone in options.placement():
+            self.add_node(instance_type, zone, max_pods=options.max_pods)
         self.wait_until("service accounts ready", "get", "serviceaccount", "default")
 
     def prepare(self) -> Path:
@@ -122,12 +130,29 @@ class Lab:
         self._clear()
         self.report("nothing is left")
 
-    def deploy(self, manifests: Path = MANIFESTS, seconds: float = 120) -> None:
-        """Applies the product's manifests and what this cluster has of its own; waits until nodes are Ready."""
-        self.kubectl("apply", "--kustomize", str(manifests))
+    def deploy(self, overlay: str | Path = ".", seconds: float = 120) -> None:
+        """Applies the product's manifests and what this cluster has of its own; waits until nodes are Ready.
+
+        Args:
+            overlay: a kustomization, as a folder of ``e2e/deploy`` such as ``cluster-scope``; by default that itself.
+            seconds: how long the nodes may take.
+        """
+        manifests = (deployment.MANIFESTS / overlay).resolve()
+        deployment.apply(self.kubectl, manifests)
         self.report(f"applied {manifests.relative_to(images.REPOSITORY)}")
         self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", f"--timeout={seconds:g}s")
         self.report("all nodes Ready")
+
+    def set_env(self, workload: str, seconds: float = 120, **variables: str | None) -> None:
+        """Sets environment variables of ``eni-operator`` or ``eni-agent`` (None takes one away); waits for its pods.
+
+        Args:
+            workload: a DaemonSet's name, or ``deployment/NAME``.
+            seconds: how long the rollout may take.
+            variables: by name, such as ``WARM_IP_TARGET="5"``.
+        """
+        deployment.set_env(self.kubectl, workload, variables, seconds)
+        self.report(f"{workload} has {', '.join(variables)} set")
 
     def kubectl(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
         """Runs kubectl as the cluster's administrator; what it printed.
@@ -173,15 +198,25 @@ class Lab:
             raise LabError(f"no node is called {name!r}; there are {', '.join(known) or 'none'}")
         return known[name]
 
-    def add_node(self, instance_type: str, zone: Zone, name: str | None = None, max_pods: int | None = None) -> Machine:
-        """Runs an instance and makes it a node; returns when the API server has it."""
+    def add_node(
+        self,
+        instance_type: str,
+        zone: Zone,
+        name: str | None = None,
+        max_pods: int | None = None,
+        interfaces: Sequence[Mapping[str, object]] = (),
+    ) -> Machine:
+        """Runs an instance and makes it a node; returns when the API server has it.
+
+        With ``interfaces`` (RunInstances' NetworkInterfaces, such as EFA ones) it has those ENIs from the start.
+        """
         taken = {*(machine.name for machine in self.nodes()), *self.parts.names(), GROUP}
         chosen = name or _free_name(zone, taken)
         if chosen in taken:
             raise LabError(f"a node or a part is called {chosen!r} already")
         if not _NODE_NAME.fullmatch(chosen):
             raise LabError(f"{chosen!r} cannot name a node; lower-case letters, digits and inner hyphens can, up to 63")
-        instance = self.cloud.run_instance(chosen, instance_type, zone)
+        instance = self.cloud.run_instance(chosen, instance_type, zone, interfaces)
         if max_pods is not None:
             instance = replace(instance, max_pods=max_pods)
         machine = Machine(self.layout, self.parts, self._cgroup, instance)
@@ -212,6 +247,13 @@ class Lab:
         self.cloud.terminate(machine.instance)
         self.kubectl("delete", "node", machine.name, "--ignore-not-found")
         machine.discard()
+
+    def replace_node(self, name: str) -> Machine:
+        """Terminates a node's instance and runs another one of its type and zone that takes the same name."""
+        before = self.node(name)
+        zone = next(zone for zone in ZONES if zone.name == before.instance.zone)
+        self.remove_node(before)
+        return self.add_node(before.instance.instance_type, zone, name, max_pods=before.instance.max_pods)
 
     def leftovers(self) -> list[str]:
         """What of the laboratory is still on the machine: processes, mounts, cgroups, files. Empty after ``down``."""

@@ -27,9 +27,11 @@ def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ["start", "apiserver"],
         ["node", "remove", "node-a1"],
         ["node", "reboot", "node-a1"],
+        ["node", "replace", "node-a1"],
         ["node", "add"],
         ["aws", "calls"],
         ["deploy"],
+        ["deploy", "cluster-scope"],
     ],
     ids=" ".join,
 )
