@@ -59,9 +59,12 @@ class Pool:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing cools, nothing is handed over and exactly what is wanted is held."""
-        leaving = any(eni.get("releasing") or eni["state"] != "attached" for eni in self.supply.get("enis", []))
-        return bool(self.usage) and not (self.usage["cooling"] or self.usage["pending"] or leaving)
+        """Whether nothing cools and nothing is on its way, but CIDRs that wait for their last pod to leave."""
+        enis = self.supply.get("enis", [])
+        moving = any(eni["state"] != "attached" for eni in enis)
+        held_up = {item["token"] for item in self.usage.get("leaving", [])}
+        handed_over = any(item["token"] not in held_up for eni in enis for item in eni.get("releasing", []))
+        return bool(self.usage) and not (self.usage["cooling"] or self.usage["pending"] or moving or handed_over)
 
     def reason(self, condition: str = "Ready") -> str:
         """The machine reason of a condition, or nothing."""
