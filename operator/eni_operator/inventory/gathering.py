@@ -43,7 +43,7 @@ class Gatherer(Generic[Answer]):
         if self._seconds <= AT_ONCE:
             return await self._ask([instance_id])
         if not self._waiting:
-            self._start(self._after_window(self._waiting))
+            self._start(self._after_window())
         future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(instance_id, []).append(future)
         if len(self._waiting) >= MANY:
@@ -64,10 +64,9 @@ class Gatherer(Generic[Answer]):
         waiting, self._waiting = self._waiting, {}
         return waiting
 
-    async def _after_window(self, window: Waiting[Answer]) -> None:
+    async def _after_window(self) -> None:
         await self._sleep(self._seconds)
-        if window is self._waiting:
-            await self._call(self._take())
+        await self._call(self._take())
 
     async def _call(self, waiting: Waiting[Answer]) -> None:
         asked = [instance_id for instance_id, futures in waiting.items() if _pending(futures)]

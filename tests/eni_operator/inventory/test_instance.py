@@ -60,6 +60,28 @@ async def test_an_own_unattached_eni_stays_known_though_a_quiet_look_does_not_sh
     assert node.inventory.attachments.get(EniId(eni_id)) is not None
 
 
+async def test_an_own_unattached_eni_that_somebody_deletes_is_dropped_in_the_end() -> None:
+    node = BelievedNode()
+    tag = {"Key": "node.k8s.amazonaws.com/instance_id", "Value": node.id}
+    eni_id = node.lab.eni(TagSpecifications=[{"ResourceType": "network-interface", "Tags": [tag]}])
+    await node.started()
+    node.lab.call("DeleteNetworkInterface", NetworkInterfaceId=eni_id)
+    await node.live(HOUR + 10)
+    assert node.inventory.attachments.get(EniId(eni_id)) is None
+
+
+async def test_an_eni_that_somebody_attaches_is_watched_until_it_is_attached() -> None:
+    node = BelievedNode(knobs=replace(Knobs(throttling=False).without_delays(), attaching_seconds=3.5))
+    eni_id = EniId(node.lab.eni())
+    node.lab.attach(eni_id, node.id)
+    await node.started()
+    await node.live(10)
+    eni = node.inventory.attachments.get(eni_id)
+    assert eni is not None
+    assert eni.is_attached
+    assert node.calls == ["DescribeNetworkInterfaces"] * 4
+
+
 async def test_the_primary_enis_groups_are_followed_without_asking_for_the_instance() -> None:
     node = await BelievedNode().started()
     [primary] = node.inventory.attachments.enis
