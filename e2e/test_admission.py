@@ -2,17 +2,22 @@
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
+from eni_lab.errors import LabError
 from eni_lab.kube.addresses import API_URL
+from eni_lab.kube.images import REPOSITORY
 from eni_lab.lab import Lab
 
 pytestmark = pytest.mark.e2e
 
 KIND = {"apiVersion": "eni-operator.io/v1alpha1", "kind": "NodeIPPool"}
+ENICONFIG = {"apiVersion": "crd.k8s.amazonaws.com/v1alpha1", "kind": "ENIConfig", "metadata": {"name": "of-nobody"}}
 LATER = "2030-01-01T00:00:00Z"
+OVERLAY = REPOSITORY / "deploy" / "cluster-scope"
+SYSTEM = ("-n", "kube-system")
 
 
 @dataclass
@@ -22,9 +27,10 @@ class Thief:
     lab: Lab
     account: str
     node: str
+    token: str = ""
 
     def __post_init__(self) -> None:
-        self.token = self._steal()
+        self.token = self.token or self._steal()
 
     def _steal(self) -> str:
         pods = json.loads(
@@ -107,11 +113,63 @@ def test_the_operator_may_not_write_another_nodes_pool(operator: Thief, nodes: t
     assert f'may not write the pool of "{nodes[1]}"' in operator.write(nodes[1], labelled(nodes[1]))
 
 
-@pytest.mark.parametrize("verb", ["delete", "update"])
-@pytest.mark.parametrize("account", ["agent", "operator"])
-def test_nobody_deletes_or_replaces_pools(verb: str, account: str, agent: Thief, operator: Thief) -> None:
+def test_the_operator_may_not_delete_another_nodes_pool(deployed: Lab, operator: Thief, nodes: tuple[str, str]) -> None:
+    done = operator.run("delete", "nodeippool", nodes[1])
+    assert f'may not write the pool of "{nodes[1]}"' in done.stderr
+    assert supply_of(deployed, nodes[1])
+
+
+@pytest.mark.parametrize(
+    ("account", "verb"),
+    [("agent", "delete"), ("agent", "update"), ("operator", "update"), ("operator", "deletecollection")],
+)
+def test_nobody_replaces_pools_and_no_agent_deletes_them(
+    account: str, verb: str, agent: Thief, operator: Thief
+) -> None:
     thief = {"agent": agent, "operator": operator}[account]
     assert thief.run("auth", "can-i", verb, "nodeippools.eni-operator.io").stdout.strip() == "no"
+
+
+def test_the_operator_has_one_lease_and_no_other(operator: Thief) -> None:
+    def can(verb: str, name: str) -> str:
+        return operator.run("auth", "can-i", verb, f"leases.coordination.k8s.io/{name}", *SYSTEM).stdout.strip()
+
+    assert (can("update", "eni-operator"), can("update", "kube-scheduler")) == ("yes", "no")
+    assert (can("delete", "eni-operator"), can("list", "")) == ("no", "no")
+
+
+def test_only_the_operator_writes_the_status_of_an_eniconfig(deployed: Lab, operator: Thief) -> None:
+    deployed.kubectl("apply", "-f", "-", stdin=json.dumps(ENICONFIG))
+    status = json.dumps({**ENICONFIG, "status": {"nodes": 7}})
+    write = ("apply", "--server-side", "--force-conflicts", "--subresource=status", "-f", "-")
+    with pytest.raises(LabError, match="written by the operator only"):
+        deployed.kubectl(*write, "--field-manager=person", stdin=status)
+    assert operator.run(*write, "--field-manager=eni-operator-leader", stdin=status).returncode == 0
+    assert operator.run("auth", "can-i", "patch", "eniconfigs.crd.k8s.amazonaws.com").stdout.strip() == "no"
+
+
+@pytest.fixture(scope="module")
+def cluster_operator(deployed: Lab, operator: Thief) -> Thief:
+    """The account of the one operator of a cluster, with a token that no pod and no node bears."""
+    rights = (OVERLAY / "rbac.yaml").read_text()
+    deployed.kubectl("apply", "-n", "kube-system", "-f", "-", stdin=rights)
+    token = deployed.kubectl("create", "token", "eni-cluster-operator", *SYSTEM).strip()
+    return replace(operator, account="eni-cluster-operator", token=token)
+
+
+def test_the_clusters_operator_writes_every_nodes_supply(
+    deployed: Lab, cluster_operator: Thief, nodes: tuple[str, str]
+) -> None:
+    for node in nodes:
+        body = json.dumps({**KIND, "metadata": {"name": node}, "status": {"supply": supply_of(deployed, node)}})
+        apply = ("apply", "--server-side", "--field-manager=eni-operator", "--dry-run=server", "--subresource=status")
+        done = cluster_operator.run(*apply, "-f", "-", stdin=body)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_clusters_operator_may_not_write_what_is_others(cluster_operator: Thief, nodes: tuple[str, str]) -> None:
+    assert "status.usage, which is the agent's" in cluster_operator.write_status(nodes[0], {"usage": {"assigned": 99}})
+    assert "may create a pool but not change its spec" in cluster_operator.write(nodes[0], {"spec": {"paused": True}})
 
 
 def test_the_agents_account_sees_no_secret_and_no_node(agent: Thief) -> None:

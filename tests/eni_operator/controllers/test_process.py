@@ -14,7 +14,7 @@ import pytest
 
 from eni_testing.ec2 import RunningEc2, running_ec2
 from eni_testing.eventually import eventually
-from eni_testing.kube_stub import ENICONFIGS, EVENTS, NODES, POOLS, KubeStub, node
+from eni_testing.kube_stub import ENICONFIGS, EVENTS, LEASES, NODES, POOLS, KubeStub, node
 
 KUBECONFIG = """
 apiVersion: v1
@@ -43,6 +43,16 @@ class Running:
     def addresses(self) -> int:
         return int(self.status.get("supply", {}).get("totals", {}).get("addresses", 0))
 
+    def serves(self, name: str) -> bool:
+        """Tells whether a node's pool holds addresses."""
+        supply = self.kube.objects[POOLS].get(name, {}).get("status", {}).get("supply", {})
+        return int(supply.get("totals", {}).get("addresses", 0)) > 0
+
+    def owner(self) -> str:
+        """Returns the uid of the Node that owns the pool."""
+        pool = self.kube.objects[POOLS].get("node-a", {"metadata": {}})
+        return str(next((owner["uid"] for owner in pool["metadata"].get("ownerReferences", [])), ""))
+
     async def report(self, *, pending: int) -> None:
         pool = self.kube.objects[POOLS]["node-a"]
         pool["status"]["usage"] = {"assigned": 0, "pending": pending, "idle": [], "released": []}
@@ -66,7 +76,7 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
+async def running(tmp_path: Path, scope: str = "node") -> AsyncIterator[Running]:
     async with running_ec2() as ec2, KubeStub().serve() as kube:
         await kube.put(NODES, node("node-a", ec2.run_instance()))
         await kube.put(NODES, node("node-b", ec2.run_instance()))
@@ -82,7 +92,8 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
             "AWS_SECRET_ACCESS_KEY": "secret",
             "ENI_METRICS_ADDRESS": f"127.0.0.1:{port}",
         }
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "eni_operator", env=environ)
+        command = (sys.executable, "-m", "eni_operator", "--scope", scope)
+        process = await asyncio.create_subprocess_exec(*command, env=environ)
         try:
             yield Running(kube, ec2, process, port)
         finally:
@@ -119,7 +130,7 @@ async def test_it_watches_its_own_node_and_pool_and_asks_nothing_else(operator: 
 async def test_it_writes_by_server_side_apply_under_its_own_name(operator: Running) -> None:
     writes = [r for r in operator.kube.requests if r.startswith("PATCH")]
     assert all("fieldManager=eni-operator" in write and "force" not in write for write in writes)
-    assert set(operator.kube.content_types) == {"application/apply-patch+yaml"}
+    assert operator.kube.content_types[0] == "application/apply-patch+yaml"
     [owner] = operator.kube.objects[POOLS]["node-a"]["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("Node", "node-a", "uid-node-a")
 
@@ -130,7 +141,7 @@ async def test_it_answers_probes_and_tells_its_metrics(operator: Running) -> Non
     status, text = await operator.get("/metrics")
     assert status == 200
     assert 'eni_operator_ec2_call_seconds_count{api="DescribeInstances",outcome="ok"} 1.0' in text
-    assert "eni_operator_pool_addresses 1.0" in text
+    assert 'eni_operator_pool_addresses{node="node-a"} 1.0' in text
 
 
 @pytest.mark.parametrize("code", [410, 500], ids=["too old", "server error"])
@@ -176,16 +187,48 @@ async def test_what_hinders_growth_is_told_on_the_node(operator: Running) -> Non
     pool = operator.kube.objects[POOLS]["node-a"]
     pool["spec"] = {"eniConfig": "absent"}
     await operator.kube.put(POOLS, pool)
-    await eventually(lambda: bool(operator.kube.objects[EVENTS]), "an Event", within=15)
-    [event] = operator.kube.objects[EVENTS].values()
-    assert (event["type"], event["reason"]) == ("Warning", "ENIConfigMissing")
+    events = operator.kube.objects[EVENTS]
+    await eventually(lambda: "ENIConfigMissing" in [e["reason"] for e in events.values()], "an Event", within=15)
+    [event] = [event for event in events.values() if event["reason"] == "ENIConfigMissing"]
+    assert event["type"] == "Warning"
     assert event["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": "node-a", "uid": "uid-node-a"}
     assert "'absent'" in event["message"]
 
 
-async def test_it_ends_when_told_to(operator: Running) -> None:
+async def test_it_gives_the_lead_up_when_told_to_end(operator: Running) -> None:
+    assert operator.kube.objects[LEASES]["eni-operator"]["spec"]["holderIdentity"].startswith("node-a_")
     operator.process.terminate()
     assert await asyncio.wait_for(operator.process.wait(), 10) == 0
+    assert operator.kube.objects[LEASES]["eni-operator"]["spec"]["holderIdentity"] == ""
+
+
+async def test_the_pool_of_a_node_replaced_under_its_name_is_made_anew(operator: Running) -> None:
+    pool = operator.kube.objects[POOLS]["node-a"]
+    pool["metadata"]["uid"] = "former"
+    await operator.kube.put(POOLS, pool)
+    successor = node("node-a", operator.ec2.run_instance())
+    successor["metadata"]["uid"] = "uid-successor"
+    await operator.kube.put(NODES, successor)
+    await eventually(lambda: operator.owner() == "uid-successor", "a pool of the new Node", within=15)
+    await operator.until(1)
+    assert any(request.startswith(f"DELETE {POOLS}/node-a") for request in operator.kube.requests)
+    assert operator.status["supply"]["instance"]["id"] == successor["spec"]["providerID"].rpartition("/")[2]
+
+
+@pytest.mark.timeout(60)
+async def test_in_scope_cluster_one_process_serves_every_node(tmp_path: Path) -> None:
+    async with running(tmp_path, "cluster") as operator:
+        await operator.kube.put(ENICONFIGS, {"metadata": {"name": "unused"}, "spec": {"subnet": "wrong"}})
+        await eventually(lambda: operator.serves("node-a") and operator.serves("node-b"), "both nodes", within=20)
+        assert not [r for r in operator.kube.requests if "watch=true" in r and "fieldSelector" in r]
+        await operator.kube.remove(NODES, "node-b")
+        await operator.kube.put(NODES, node("node-c", operator.ec2.run_instance()))
+        await eventually(lambda: operator.serves("node-c"), "a node that came later", within=20)
+        configs = operator.kube.objects[ENICONFIGS]
+        await eventually(lambda: "status" in configs["unused"], "a status of the ENIConfig", within=20)
+        [condition] = configs["unused"]["status"]["conditions"]
+        assert (condition["status"], condition["reason"]) == ("False", "ENIConfigInvalid")
+        assert any("fieldManager=eni-operator-leader" in request for request in operator.kube.requests)
 
 
 async def test_wrong_settings_are_told_in_one_go() -> None:

@@ -1,4 +1,7 @@
-"""An API server in the test's own process, as far as the operator uses one: discovery, list, watch, apply, events."""
+"""An API server in the test's own process, as far as the operator uses one.
+
+Discovery, list, watch, apply, delete, Events, and Leases that are guarded by their version.
+"""
 
 import asyncio
 import contextlib
@@ -13,6 +16,7 @@ NODES = "/api/v1/nodes"
 POOLS = "/apis/eni-operator.io/v1alpha1/nodeippools"
 ENICONFIGS = "/apis/crd.k8s.amazonaws.com/v1alpha1/eniconfigs"
 EVENTS = "/api/v1/namespaces/default/events"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 
 _KINDS = {
     "/api/v1": {"nodes": "Node", "namespaces": "Namespace"},
@@ -29,7 +33,7 @@ class KubeStub:
     """Objects by collection and name; every request is remembered with its query and Authorization."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Document]] = {NODES: {}, POOLS: {}, ENICONFIGS: {}, EVENTS: {}}
+        self.objects: dict[str, dict[str, Document]] = {NODES: {}, POOLS: {}, ENICONFIGS: {}, EVENTS: {}, LEASES: {}}
         self.requests: list[str] = []
         self.authorizations: list[str] = []
         self.content_types: list[str] = []
@@ -102,10 +106,15 @@ class KubeStub:
             return _status(401, "Unauthorized")
         if self.refusal is not None:
             return _status(self.refusal, "refused by the test")
-        if request.method == "GET":
-            return await self._get(request)
-        self.content_types.append(request.content_type)
+        return await (self._get(request) if request.method == "GET" else self._change(request))
+
+    async def _change(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if request.method == "DELETE":
+            return await self._delete(request.path, body)
+        if request.path.startswith(LEASES):
+            return await self._write_lease(request.method, body)
+        self.content_types.append(request.content_type)
         if request.method == "POST":
             return web.json_response(await self.put(request.path, body), status=201)
         return await self._patch(request.path, body)
@@ -136,6 +145,23 @@ class KubeStub:
         else:
             merged |= {key: value for key, value in body.items() if key not in {"metadata", "status"}}
         return web.json_response(await self.put(collection, merged))
+
+    async def _write_lease(self, method: str, body: Document) -> web.StreamResponse:
+        found = self.objects[LEASES].get(body["metadata"]["name"])
+        held = found["metadata"]["resourceVersion"] if found else None
+        if held != (body["metadata"].get("resourceVersion") if method == "PUT" else None):
+            return _status(409, "the object has been modified")
+        return web.json_response(await self.put(LEASES, body))
+
+    async def _delete(self, path: str, options: Document) -> web.StreamResponse:
+        collection, _, name = path.rpartition("/")
+        found = self.objects[collection].get(name)
+        if found is None:
+            return _status(404, f"{path} not found")
+        if options["preconditions"]["uid"] != found["metadata"]["uid"]:
+            return _status(409, "the uid in the precondition is another")
+        await self.remove(collection, name)
+        return web.json_response({"kind": "Status", "status": "Success"})
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
