@@ -31,6 +31,7 @@ from eni_lab.waiting import Report, wait_for
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A label of RFC 1123: it is also the host name."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+ROLLOUT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,15 +144,14 @@ class Lab:
         self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", f"--timeout={seconds:g}s")
         self.report("all nodes Ready")
 
-    def set_env(self, workload: str, seconds: float = 120, **variables: str | None) -> None:
+    def set_env(self, workload: str, **variables: str | None) -> None:
         """Sets environment variables of ``eni-operator`` or ``eni-agent`` (None takes one away); waits for its pods.
 
         Args:
             workload: a DaemonSet's name, or ``deployment/NAME``.
-            seconds: how long the rollout may take.
             variables: by name, such as ``WARM_IP_TARGET="5"``.
         """
-        deployment.set_env(self.kubectl, workload, variables, seconds)
+        deployment.set_env(self.kubectl, workload, variables, ROLLOUT_SECONDS)
         self.report(f"{workload} has {', '.join(variables)} set")
 
     def kubectl(self, *arguments: str, check: bool = True, stdin: str | None = None) -> str:
@@ -232,7 +232,10 @@ class Lab:
         ).stdout.strip()
         known = ("get", "node", machine.name, "-o", "jsonpath={.status.nodeInfo.bootID}")
         wait_for(
-            f"{machine.name} registered", lambda: self.kubectl(*known, check=False) == boot, seconds=60, interval=0.1
+            f"{machine.name} registered (see {self.layout.logs / machine.name}.kubelet.log)",
+            lambda: self.kubectl(*known, check=False) == boot,
+            seconds=60,
+            interval=0.1,
         )
         self.report(f"{machine.name} registered: {machine.instance.instance_type}, {machine.instance.address}")
 

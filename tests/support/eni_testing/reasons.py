@@ -1,0 +1,171 @@
+"""Where a reason is to be seen in a laboratory, and how a pool is brought to have one."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from eni_lab.demo import observed
+from eni_lab.kube.images import POD_IMAGE
+from eni_lab.lab import Lab
+from eni_lab.node.machine import Machine
+from eni_lab.waiting import wait_for
+
+BRISK: Mapping[str, object] = {"cooldownSeconds": 1, "releaseAfterSeconds": 1}
+OPERATOR_METRICS, AGENT_METRICS = "http://127.0.0.1:61681/metrics", "http://127.0.0.1:61680/metrics"
+PATIENCE_SECONDS = 60
+
+Trouble = Callable[[Lab, Machine], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    reason: str
+    words: str
+    """Part of the sentence."""
+    trouble: Trouble
+    policy: Mapping[str, object]
+    pods: int = 3
+    """Enough that one of them waits."""
+    anew: bool = False
+    """Whether the operator starts anew in the midst of it."""
+
+
+def told_everywhere(lab: Lab, case: Case, *, serves_again: bool = True) -> None:
+    """Brings the trouble, lets pods wait, and looks in the four places; then takes it away."""
+    node = lab.nodes()[0]
+    with case.trouble(lab, node):
+        if case.anew:
+            start_anew(lab, node)
+        with crowded(lab, node, case.pods, case.policy):
+            wait_for(
+                f"kubectl get nodeippool shows {case.reason} with {case.words!r}",
+                lambda: in_the_pool(lab, node, case.reason, case.words),
+                seconds=PATIENCE_SECONDS,
+                interval=0.3,
+            )
+            for where, seen in {
+                "an Event on the node": lambda: on_the_node(lab, node, case.reason),
+                "an Event on a pod": lambda: on_a_pod(lab, case.reason, case.words),
+                "the CNI's error": lambda: in_the_cni_error(lab, case.words),
+                "the operator's metric": lambda: in_a_metric(node, OPERATOR_METRICS, case.reason),
+                "the agent's metric": lambda: in_a_metric(node, AGENT_METRICS, case.reason),
+            }.items():
+                wait_for(f"{case.reason} in {where}", seen, seconds=PATIENCE_SECONDS, interval=0.5)
+    if serves_again:
+        start_anew(lab, node)
+
+
+@contextmanager
+def crowded(
+    lab: Lab, node: Machine, count: int, policy: Mapping[str, object], *, rested: bool = True
+) -> Iterator[None]:
+    """So many pods on the node, more than have addresses; afterwards none, and the policy as before."""
+    lab.kubectl("delete", "events", "--all", "-n", "default", "--wait=false")
+    patch(lab, node, {"spec": {"policy": BRISK}})
+    if rested:
+        wait_for(
+            f"{node.name} holds what it wants and no more", lambda: _is_rested(lab, node), seconds=PATIENCE_SECONDS
+        )
+    patch(lab, node, {"spec": {"policy": {**BRISK, **policy}}})
+    manifests = {"apiVersion": "v1", "kind": "List", "items": [_pod(node, number) for number in range(count)]}
+    lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifests))
+    try:
+        yield
+    finally:
+        lab.kubectl("delete", "pods", "-l", "app=crowd", "--now", "--wait=true")
+        patch(lab, node, {"spec": {"policy": None}})
+
+
+def _is_rested(lab: Lab, node: Machine) -> bool:
+    pool = observed.pool(lab, node.name)
+    return pool.is_settled and pool.addresses == pool.wanted <= 1
+
+
+def _pod(node: Machine, number: int) -> dict[str, object]:
+    container = {"name": "c", "image": POD_IMAGE, "imagePullPolicy": "Never", "args": ["serve", "8080"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"crowd-{number}", "namespace": "default", "labels": {"app": "crowd"}},
+        "spec": {
+            "nodeName": node.name,
+            "terminationGracePeriodSeconds": 0,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [container],
+        },
+    }
+
+
+def patch(lab: Lab, node: Machine, patch: Mapping[str, object]) -> None:
+    lab.kubectl("patch", "nodeippool", node.name, "--type=merge", "-p", json.dumps(patch))
+
+
+def patch_agent(lab: Lab, pod_spec: Mapping[str, object]) -> None:
+    patch = {"spec": {"template": {"spec": pod_spec}}}
+    lab.kubectl("patch", "daemonset", "eni-agent", "-n", "kube-system", "--type=merge", "-p", json.dumps(patch))
+
+
+def start_anew(lab: Lab, node: Machine) -> None:
+    """Replaces the node's operator, so that it knows nothing of what EC2 refused before."""
+    here = ("-n", "kube-system", "-l", "app.kubernetes.io/name=eni-operator")
+    field = f"--field-selector=spec.nodeName={node.name}"
+    lab.kubectl("delete", "pod", "--now", *here, field)
+
+
+def in_the_pool(lab: Lab, node: Machine, reason: str, words: str) -> bool:
+    line = lab.kubectl("get", "nodeippool", node.name, "--no-headers").split()
+    messages = [c["message"] for c in observed.pool(lab, node.name).conditions.values() if c["reason"] == reason]
+    return reason in line and any(words in message for message in messages)
+
+
+def events(lab: Lab, namespace: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = json.loads(lab.kubectl("get", "events", "-n", namespace, "-o", "json"))["items"]
+    return items
+
+
+def on_the_node(lab: Lab, node: Machine, reason: str) -> bool:
+    """Whether there is an Event of the reason on the node, and no second one of the same words."""
+    told = [e for e in events(lab, "default") if e["involvedObject"]["name"] == node.name and e["reason"] == reason]
+    assert len({event["message"] for event in told}) == len(told), "the same Event twice in place of a count"
+    return bool(told)
+
+
+def on_a_pod(lab: Lab, reason: str, words: str) -> bool:
+    """Whether the agent told a waiting pod, each pod once."""
+    told = [
+        event
+        for event in events(lab, "default")
+        if event["involvedObject"]["kind"] == "Pod" and event["reason"] == reason and words in event["message"]
+    ]
+    uids = [event["involvedObject"]["uid"] for event in told]
+    assert len(set(uids)) == len(uids), "a pod has the same Event twice in place of a count"
+    return bool(told)
+
+
+def in_the_cni_error(lab: Lab, words: str) -> bool:
+    return any(
+        event["reason"] == "FailedCreatePodSandBox" and words in event["message"] for event in events(lab, "default")
+    )
+
+
+def in_a_metric(node: Machine, url: str, reason: str) -> bool:
+    ask = f"import urllib.request; print(urllib.request.urlopen({url!r}).read().decode())"
+    told = subprocess.run(
+        node.command(sys.executable, "-c", ask), capture_output=True, text=True, check=False, timeout=20
+    )
+    return any(
+        f'reason="{reason}"' in line and not line.endswith(" 0.0")
+        for line in told.stdout.splitlines()
+        if line.startswith(("eni_operator_pool_condition", "eni_agent_add_refused_total"))
+    )
+
+
+def running_pods(lab: Lab) -> list[str]:
+    items = json.loads(lab.kubectl("get", "pods", "-l", "app=crowd", "-o", "json"))["items"]
+    return [item["metadata"]["name"] for item in items if item["status"].get("phase") == "Running"]
