@@ -205,6 +205,7 @@ class Lab:
         name: str | None = None,
         max_pods: int | None = None,
         interfaces: Sequence[Mapping[str, object]] = (),
+        proxy_mode: str = "nftables",
     ) -> Machine:
         """Runs an instance and makes it a node; returns when the API server has it.
 
@@ -220,7 +221,7 @@ class Lab:
         if max_pods is not None:
             instance = replace(instance, max_pods=max_pods)
         machine = Machine(self.layout, self.parts, self._cgroup, instance)
-        machine.install()
+        machine.install(proxy_mode)
         self.switch_on(machine)
         return machine
 

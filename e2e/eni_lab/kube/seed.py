@@ -26,7 +26,9 @@ socket=$2
 shift 2
 until ctr -a "$socket" version > /dev/null 2>&1; do kill -0 $!; sleep 0.05; done
 ctr="ctr -a $socket -n k8s.io images"
-for image in $($ctr list --quiet | grep -v ^localhost/base/); do $ctr tag "$image" "localhost/base/${image#*/}"; done
+for image in $($ctr list --quiet | grep -v ^localhost/base/); do
+  $ctr tag --force "$image" "localhost/base/${image#*/}" # the base's base may have had one of that name
+done
 for archive; do $ctr import "$archive"; done > /dev/null
 kill $!
 wait $!

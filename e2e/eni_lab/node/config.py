@@ -99,12 +99,12 @@ def kubelet(instance: Instance, pki: Path) -> dict[str, Any]:
     }
 
 
-def kube_proxy(instance: Instance, kubeconfig: Path) -> dict[str, Any]:
-    """KubeProxyConfiguration. Conntrack's sysctls are the machine's, not the node's to set."""
+def kube_proxy(instance: Instance, kubeconfig: Path, mode: str = "nftables") -> dict[str, Any]:
+    """KubeProxyConfiguration, ``mode`` nftables or iptables. Conntrack's sysctls are the machine's, not the node's."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
-        "mode": "nftables",
+        "mode": mode,
         "hostnameOverride": instance.node,
         "oomScoreAdj": 0,
         "clientConnection": {"kubeconfig": str(kubeconfig)},

@@ -64,7 +64,7 @@ class Machine:
             raise LabError(f"node {self.name} is switched off")
         return inside(self.pid, NODE_NAMESPACES, *command)
 
-    def install(self) -> None:
+    def install(self, proxy_mode: str = "nftables") -> None:
         """Makes its disk, with the laboratory's images, its credentials and its configuration."""
         (self._disk / "opt/cni/bin").mkdir(parents=True)
         for plugin in PLUGINS:
@@ -73,7 +73,7 @@ class Machine:
         issue(self._layout, node_identity(self.name, self.instance.address))
         (self._folder / "containerd.toml").write_text(config.CONTAINERD)
         (self._folder / "kubelet.json").write_text(json.dumps(config.kubelet(self.instance, self._layout.pki)))
-        proxy = config.kube_proxy(self.instance, self._layout.kubeconfig("proxy"))
+        proxy = config.kube_proxy(self.instance, self._layout.kubeconfig("proxy"), proxy_mode)
         (self._folder / "kube-proxy.json").write_text(json.dumps(proxy))
         (self._folder / "instance.json").write_text(json.dumps(asdict(self.instance)))
 
