@@ -5,9 +5,6 @@ from typing import Final
 
 from eni_operator.controllers.kube import KubeObject
 from eni_operator.domain.eni import InstanceId
-from eni_operator.inventory.metadata import Metadata, MetadataError
-
-__all__ = ["Metadata", "MetadataError", "instance_of"]
 
 _PROVIDER_ID: Final = re.compile(r"^aws://(?:/[^/]*)?/(i-[0-9a-f]+)$")
 
