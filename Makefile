@@ -9,7 +9,7 @@ ROOTS := operator node_agent cni_shim crds e2e tests benchmarks
 export PYTHONSAFEPATH = 1
 export PATH := $(RUN):$(PATH)
 
-.PHONY: help deps demo test check lint types imports unit netns e2e bench crds requirements
+.PHONY: help deps demo test check lint types imports unit netns e2e conformance bench crds requirements
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ netns: deps  ## Tests of the kernel's part, in network namespaces (root)
 
 e2e: deps  ## Tests on a whole cluster in namespaces (root)
 	pytest -q -m e2e --timeout 600 --durations 10 e2e
+
+conformance: deps  ## Upstream's network conformance on our network (root; MODE, PROXY, FOCUS, KEEP: docs/conformance.md)
+	$(RUN)/python -m eni_lab.kube.conformance $(if $(MODE),--mode $(MODE)) $(if $(PROXY),--proxy $(PROXY)) \
+		$(if $(FOCUS),--focus '$(FOCUS)') $(if $(KEEP),--keep)
 
 bench: deps  ## Measure beside a peer; figures go to benchmarks/latest.json
 	$(RUN)/python benchmarks/__main__.py
