@@ -11,10 +11,19 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from eni_operator.domain.actions import Action, AssignIpv6Prefix, AttachEni, CreateEni, SetSecurityGroups
+from eni_operator.domain.actions import (
+    Action,
+    AssignAddresses,
+    AssignIpv6Prefix,
+    AssignPrefixes,
+    AttachEni,
+    CreateEni,
+    SetSecurityGroups,
+)
 from eni_operator.domain.eni import EniId
 from eni_operator.ec2.api import Ec2Api
 from eni_operator.ec2.errors import (
+    AddressLimitReachedError,
     CredentialsMissingError,
     DeniedError,
     Ec2Error,
@@ -176,8 +185,17 @@ class Executor:
             self._inventory.doubt()
         if isinstance(error, LimitReachedError) and isinstance(action, CreateEni | AttachEni):
             self._inventory.learned_limit(action.network_card)
+        if isinstance(error, AddressLimitReachedError):
+            self._learn_address_limit(action)
         if isinstance(action, CreateEni) and _names_nothing(error):
             self.tokens_spent += 1
+
+    def _learn_address_limit(self, action: Action) -> None:
+        """Counts for a type whose limits nobody knows; what an ENI was made with is refused when it is attached."""
+        if isinstance(action, AssignAddresses | AssignPrefixes):
+            self._inventory.learned_address_limit(action.eni_id, action.count)
+        elif isinstance(action, AttachEni):
+            self._inventory.learned_address_limit(action.eni_id)
 
     def _rest_subnet(self, action: Action, error: Ec2Error) -> None:
         eni = None if isinstance(action, CreateEni) else self._inventory.attachments.get(action.eni_id)
