@@ -48,7 +48,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why no subnet may be asked for a new ENI: the ENIConfig is missing, its subnet is unknown, the zone is another."""
+    """Why no subnet may be asked for a new ENI: the ENIConfig is missing, its subnet is unknown or in another zone."""
 
     reason: Reason
     message: str

@@ -230,13 +230,14 @@ def _holding(eni: Eni, device_index: int, world: World) -> Holding:
     handshakes = _under_way(eni, world)
     given = {handover.cidr for handover in handshakes}
     kept = tuple(cidr for cidr in cidrs_of(eni) if cidr not in given)
-    let_go = frozenset(h.cidr for h in handshakes if h in usage.released)
+    let_go = answered(eni, world)
+    excluded = eni.id in world.excluded
     leaving = {h.cidr: usage.leaving[h] for h in handshakes if h in usage.leaving and h.cidr not in let_go}
     return Holding(
         eni=eni,
         device_index=device_index,
         removable=is_removable(eni, world),
-        excluded=eni.id in world.excluded,
+        excluded=excluded,
         slots=world.instance.limits.slots_per_eni,
         kept=kept,
         handshakes=handshakes,
@@ -244,5 +245,5 @@ def _holding(eni: Eni, device_index: int, world: World) -> Holding:
         leaving=leaving,
         unseen=frozenset(given) - let_go - leaving.keys() - frozenset(usage.idle),
         idle=tuple(cidr for cidr in usage.idle if cidr in kept),
-        draining=eni.id in world.draining and not kept,
+        draining=eni.id in world.draining and not kept and not excluded,
     )

@@ -60,8 +60,7 @@ def _unanswered(holding: Holding) -> frozenset[str]:
 
 def _keep_for_burst(holdings: Holdings, target: Target, grain: Grain) -> Holdings:
     for holding in holdings.serving:
-        is_spare = not holding.draining or holding.excluded
-        if not is_spare and capacity.spare_slots(holdings, grain, target) < target.burst_slots:
+        if holding.draining and capacity.spare_slots(holdings, grain, target) < target.burst_slots:
             holdings = holdings.replacing((replace(holding, draining=False),))
     return holdings
 

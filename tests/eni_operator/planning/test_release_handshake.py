@@ -5,16 +5,19 @@ half way. The agent reads supplies late and may skip some, but never goes back t
 ``resourceVersion``): with that alone the token makes every stale echo harmless. ``FakePool.perform`` holds the law.
 """
 
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from eni_crds.nodeippool import Mode, NodeIPPoolSpec, PolicySpec
 from eni_operator.domain.actions import Action, CreateEni, RemoveEni
+from eni_operator.domain.eni import SubnetId
 from eni_operator.domain.policy import EnvironmentPolicy, Policy
 from eni_operator.domain.pool import Usage
 from eni_operator.planning import precedence
-from eni_testing.pool_simulation import FakePool, SupplyView, instance_of
+from eni_testing.pool_simulation import SUBNET, FakePool, SupplyView, instance_of
 
 
 def policy_of(spec: PolicySpec) -> Policy:
@@ -25,6 +28,8 @@ POLICIES = (
     PolicySpec(mode=Mode.SECONDARY, release_after_seconds=0, warm_ips=0),
     PolicySpec(mode=Mode.SECONDARY, release_after_seconds=2),
     PolicySpec(mode=Mode.PREFIX, release_after_seconds=0, maximum_enis=1),
+    PolicySpec(mode=Mode.PREFIX, release_after_seconds=0, release_batch=1),
+    PolicySpec(mode=Mode.AUTO, release_after_seconds=0),
 )
 
 
@@ -33,7 +38,8 @@ class Handshake(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = FakePool(instance_of("t3.small"), policy_of(POLICIES[0]), cooldown=2)
+        subnets = (SUBNET, replace(SUBNET, id=SubnetId("subnet-2")))
+        self.pool = FakePool(instance_of("t3.small"), policy_of(POLICIES[0]), cooldown=2, subnets=subnets)
         self.agent = self.pool.agent
         self.reports: list[Usage] = [Usage()]
         self.supplies: list[SupplyView] = [self.pool.supply()]
@@ -71,6 +77,20 @@ class Handshake(RuleBasedStateMachine):
     def a_person_edits_the_policy(self, choice: PolicySpec) -> None:
         self.pool.policy = policy_of(choice)
 
+    @rule(numbers=st.sets(st.integers(0, 2), max_size=2))
+    def enis_are_excluded(self, numbers: set[int]) -> None:
+        """A person tags subnets: some ENIs are excluded from now on, the others are not any more."""
+        here = sorted(self.pool.ec2.enis)
+        self.pool.excluded = {here[n]: "its subnet is tagged out" for n in numbers if n < len(here)}
+
+    @rule(fragmented=st.sets(st.sampled_from(("subnet-1", "subnet-2"))))
+    def subnets_get_fragmented_or_whole(self, fragmented: set[str]) -> None:
+        self.pool.ec2.fragmented = {SubnetId(subnet_id) for subnet_id in fragmented}
+
+    @rule()
+    def back_offs_end(self) -> None:
+        self.time_passes(200)
+
     @rule(lag=st.sampled_from((0, 0, 1, 2)))
     def the_agent_turns(self, lag: int) -> None:
         """Reads a supply, perhaps not the newest, and reports."""
@@ -97,7 +117,7 @@ class Handshake(RuleBasedStateMachine):
     def fail_half_way(self, action: Action) -> None:
         match action:
             case CreateEni():
-                self.pool.ec2.create_only(action)
+                self.pool.create_only(action)
             case RemoveEni(eni_id, attachment_id) if attachment_id is not None:
                 self.pool.detach(eni_id)
             case _:
@@ -128,6 +148,7 @@ class Handshake(RuleBasedStateMachine):
         self.the_agent_turns(lag=0)
         settled = self.pool.settle()
         assert all(eni.attachment is not None for eni in self.pool.ec2.enis.values())
+        assert not any(self.agent.is_unused(cidr) for cidr in self.agent.supply.excluded)
         for handovers in settled.releasing.values():
             assert any(not self.agent.is_unused(handover.cidr) for handover in handovers)
 

@@ -5,7 +5,9 @@ index twice, and above all an address taken from EC2 while the agent has it assi
 refuse as EC2's do, and the shell leaves one that refused alone for a while.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
@@ -286,6 +288,10 @@ def _placed(enis: Iterable[Eni]) -> Iterator[tuple[tuple[int, int], Eni]]:
             yield (eni.network_card, eni.attachment.device_index), eni
 
 
+def _prefix_of(address: IPv4Address) -> str:
+    return f"{IPv4Address(int(address) & ~15)}/28"
+
+
 class FakeAgent:
     """The agent at its smallest: assigns densely, cools, and answers the handshake."""
 
@@ -337,7 +343,8 @@ class FakeAgent:
         """Yields what a pod could have now: of the fullest CIDR, then on the ENI with the lowest device index."""
         busy = self.busy()
         open_cidrs = [cidr for cidr in self.supply.cidrs if self.is_open(cidr) and self.supply.cards[cidr] == card]
-        for cidr in sorted(open_cidrs, key=lambda cidr: -self.held_of(cidr)):
+        held = self.held()
+        for cidr in sorted(open_cidrs, key=lambda cidr: -held[cidr]):
             yield from (address for address in IPv4Network(cidr) if address not in busy)
 
     def is_open(self, cidr: str) -> bool:
@@ -348,10 +355,13 @@ class FakeAgent:
         """Returns the addresses that are assigned or cooling."""
         return frozenset((*self.assigned.values(), *self.cooling))
 
+    def held(self) -> Counter[str]:
+        """Counts what is assigned or cooling, by /32 and by /28."""
+        return Counter(text for address in self.busy() for text in (f"{address}/32", _prefix_of(address)))
+
     def held_of(self, cidr: str) -> int:
         """Counts what is assigned or cooling of a CIDR."""
-        network = IPv4Network(cidr)
-        return sum(1 for address in self.busy() if address in network)
+        return self.held()[cidr]
 
     def is_unused(self, cidr: str) -> bool:
         """Tells whether nothing in the CIDR is assigned or cooling."""
@@ -360,15 +370,16 @@ class FakeAgent:
     def usage(self) -> Usage:
         """Returns the report of now."""
         under_way = [Handover(cidr, token) for cidr, token in self.supply.releasing.items()]
+        held = self.held()
         return Usage(
             assigned=len(self.assigned),
             cooling=len(self.cooling),
             free=sum(1 for card in (0, *self._cards()) for _ in self.offers(card)),
             pending=len(self.pending),
-            idle=tuple(cidr for cidr in reversed(self.supply.cidrs) if self.is_unused(cidr)),
-            released=frozenset(handover for handover in under_way if self.is_unused(handover.cidr)),
+            idle=tuple(cidr for cidr in reversed(self.supply.cidrs) if not held[cidr]),
+            released=frozenset(handover for handover in under_way if not held[handover.cidr]),
             reported=True,
-            leaving={h: self.held_of(h.cidr) for h in under_way if not self.is_unused(h.cidr)},
+            leaving={handover: held[handover.cidr] for handover in under_way if held[handover.cidr]},
             cards={card: self._usage_of(card) for card in self._cards()},
         )
 
@@ -452,8 +463,18 @@ class FakePool:
     def perform(self, action: Action) -> None:
         """Performs an action, refusing to take from EC2 what the agent has or offers; minds what EC2 refuses."""
         self._refuse_to_take(self._taken_by(action))
-        try:
+        with self._minding_refusals():
             self.ec2.perform(action)
+
+    def create_only(self, action: CreateEni) -> None:
+        """Performs the first of a creation's calls."""
+        with self._minding_refusals():
+            self.ec2.create_only(action)
+
+    @contextmanager
+    def _minding_refusals(self) -> Iterator[None]:
+        try:
+            yield
         except RefusedError as refused:
             self.rest(refused.subnet_id, prefix=refused.prefix)
 
@@ -481,8 +502,8 @@ class FakePool:
             case _:
                 return ()
 
-    def settle(self, rounds: int = 30) -> Plan:
-        """Loops with instant EC2 and a prompt agent until nothing more happens, skipping waits."""
+    def settle(self, rounds: int = 60) -> Plan:
+        """Loops with instant EC2 and a prompt agent until nothing more happens; skips every wait but a back-off's."""
         for _ in range(rounds):
             self.agent.tick(self.now)
             decision = self.decide(self.agent.usage())
@@ -492,11 +513,15 @@ class FakePool:
             for action in decision.actions:
                 self.perform(action)
             self.agent.observe(self.supply())
-            if decision.recheck_at is not None and decision.recheck_at > self.now:
-                self.now = decision.recheck_at
-            elif not decision.actions and before == (self.releasing, self.draining):
+            is_still = not decision.actions and before == (self.releasing, self.draining)
+            waits = decision.recheck_at if decision.recheck_at not in self._back_offs() else None
+            if is_still and (waits is None or waits <= self.now):
                 return decision
+            self.now = max(self.now, waits or self.now)
         raise AssertionError(f"not settled after {rounds} rounds: {decision}")
+
+    def _back_offs(self) -> frozenset[float]:
+        return frozenset((*self.exhausted_until.values(), *self.fragmented_until.values()))
 
     @property
     def held(self) -> int:
