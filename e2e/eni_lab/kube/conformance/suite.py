@@ -1,4 +1,4 @@
-"""Runs upstream's suite against a laboratory: six processes beside each other, in the laboratory's network.
+"""Runs upstream's suite against a laboratory: six processes beside each other, in its namespaces, so they end with it.
 
 ``e2e.test`` is a client of the API server as any other; that its network is the VPC's router stands for a test machine
 inside the VPC. Decides nothing about the result; ``results`` reads the report.
@@ -7,16 +7,14 @@ inside the VPC. Decides nothing about the result; ``results`` reads the report.
 import json
 import os
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
 from eni_lab.errors import LabError
 from eni_lab.kube.conformance import images, results
 from eni_lab.kube.conformance.binaries import SuiteBinaries
 from eni_lab.lab import Lab
-from eni_lab.processes import inside
+from eni_lab.processes import LAB_NAMESPACES, inside
 from eni_lab.waiting import Report
 
 FOCUS = r"sig-network.*\[Conformance\]"
@@ -41,7 +39,7 @@ def run(lab: Lab, kubectl: Path, built: SuiteBinaries, reports: Path, focus: str
     (reports / JSON_REPORT).unlink(missing_ok=True)
     command = ginkgo_command(built, lab.layout.kubeconfig("admin"), kubectl, reports, focus)
     environ = {**os.environ, "KUBE_TEST_REPO_LIST": str(repositories)}
-    _follow(inside(lab.pid, ("-n",), *command), environ, reports / LOG, lab.report)
+    _follow(inside(lab.pid, LAB_NAMESPACES, *command), environ, reports / LOG, lab.report)
     if not (reports / JSON_REPORT).exists():
         raise LabError(f"the suite wrote no report; see {reports / LOG}")
     expected = results.SPECS if focus == FOCUS else None
@@ -73,19 +71,9 @@ def ginkgo_command(
 
 
 def _follow(command: list[str], environ: Mapping[str, str], log: Path, report: Report) -> None:
-    with (
-        log.open("w") as file,
-        subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child,
-    ):
-        assert child.stdout is not None
-        _tell(child.stdout, file, report)
-
-
-def _tell(output: IO[str], log: IO[str], report: Report) -> None:
-    passed, heard = 0, time.monotonic()
-    for line in output:
-        log.write(line)
-        passed += line.count(_PASSED)
-        if time.monotonic() - heard > _PROGRESS_SECONDS:
-            report(f"passed so far: {passed}")
-            heard = time.monotonic()
+    with log.open("wb") as file, subprocess.Popen(command, env=environ, stdout=file, stderr=subprocess.STDOUT) as child:
+        while child.returncode is None:
+            try:
+                child.wait(_PROGRESS_SECONDS)
+            except subprocess.TimeoutExpired:
+                report(f"passed so far: {log.read_text(errors='replace').count(_PASSED)}")
