@@ -138,10 +138,13 @@ class Reconciler:
             return self._resync_at
         pool = await self._pool(node)
         workplace = await self._work_at(node)
+        seen = self.observed.pool
         await workplace.look()
         if not workplace.inventory.known:
             again = await self._publish(node, workplace, None, ())
             return min(workplace.again_at(), again)
+        if self.observed.pool is not seen:  # EC2 took its time, and pods have come: one plan serves them, not two
+            pool = await self._pool(node)
         return await self._pursue(node, pool, workplace)
 
     async def _pursue(self, node: KubeObject, pool: NodeIPPool, workplace: Workplace) -> float:

@@ -91,6 +91,7 @@ class Executor:
         self._jitter = jitter
         self._changed = changed
         self._performer = Performer(inventory, ec2, sleep, changed)
+        self._patient = Performer(inventory, inventory.patient_ec2, sleep, changed)
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[Key, Failure] = {}
@@ -109,8 +110,9 @@ class Executor:
         return tuple(failure for key, failure in self._failures.items() if key in self._asked_for)
 
     def retry_at(self) -> float | None:
-        """Returns when the next failed action may be tried again."""
-        return min((failure.retry_at for failure in self.failures), default=None)
+        """Returns when the next failed action may be tried again; what is being tried now says when it has ended."""
+        resting = (failure for failure in self.failures if self._busy.isdisjoint(_claims(failure.action)))
+        return min((failure.retry_at for failure in resting), default=None)
 
     def retain(self, actions: Iterable[Action]) -> None:
         """Drops failures of what is not asked for any more.
@@ -153,7 +155,7 @@ class Executor:
 
     async def _attempt(self, action: Action, own: Callable[[EniId], None]) -> bool:
         try:
-            await self._performer.perform(action, own)
+            await (self._performer if _serves_pods(action) else self._patient).perform(action, own)
         except Ec2Error as error:
             self._note(action, error)
             return False
@@ -228,6 +230,13 @@ def _place(action: CreateEni | AttachEni) -> str:
 
 def _subject(action: Action) -> str:
     return _place(action) if isinstance(action, CreateEni) else action.eni_id
+
+
+def _serves_pods(action: Action) -> bool:
+    """Tells whether pods may wait for it; for a bare ENI they do not, and it must not go before another node's pods."""
+    if isinstance(action, CreateEni):
+        return bool(action.addresses or action.prefixes or action.ipv6_prefixes)
+    return isinstance(action, AttachEni | AssignAddresses | AssignPrefixes | AssignIpv6Prefix)
 
 
 def _claims(action: Action) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from eni_operator.domain.eni import Eni, EniId, InstanceId
 from eni_operator.domain.instance import Instance, InstanceLimits
-from eni_operator.ec2.api import InstanceFacts
+from eni_operator.ec2.api import Ec2Api, InstanceFacts
 from eni_operator.ec2.errors import Ec2Error, UnknownInstanceError
 from eni_operator.inventory.attachments import Attachments
 from eni_operator.inventory.learned_limits import LearnedLimits
@@ -71,6 +71,11 @@ class InstanceInventory:
         self._wanted_at = 0.0
         self._doubts = 0
         self._settled_doubts = 0
+
+    @property
+    def patient_ec2(self) -> Ec2Api:
+        """Returns the process's client: its calls let those of whom pods wait for go first."""
+        return self._region.ec2
 
     @property
     def known(self) -> bool:
