@@ -9,7 +9,7 @@ ROOTS := operator node_agent cni_shim crds e2e tests benchmarks
 export PYTHONSAFEPATH = 1
 export PATH := $(RUN):$(PATH)
 
-.PHONY: help deps demo test check lint types imports unit netns e2e conformance bench crds requirements
+.PHONY: help deps demo test check lint types imports unit netns e2e conformance bench fleet crds requirements
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ conformance: deps  ## Upstream's network conformance on our network (root; MODE,
 
 bench: deps  ## Measure beside a peer; figures go to benchmarks/latest.json
 	$(RUN)/python benchmarks/__main__.py
+
+fleet: deps  ## A model of 1,000 nodes that join at once, beside VPC CNI's (NODES=100 asks for fewer)
+	PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support $(RUN)/python -m benchmarks.fleet $(if $(NODES),--nodes $(NODES))
 
 crds: deps  ## Generate crds/*.yaml from the models
 	$(RUN)/python -m eni_crds.schema crds
