@@ -115,7 +115,7 @@ async def _served(progress: Progress) -> None:
 
 
 async def _at_rest(account: Account) -> None:
-    while (left := min(account.tally.changed_at + REST_SECONDS, LIMIT_SECONDS) - now()) > 0:
+    while (left := min(account.tally.changed_at + REST_SECONDS, LIMIT_SECONDS) - now()) > 0:  # noqa: ASYNC110 - time is virtual: nobody is kept awake
         await asyncio.sleep(left)
 
 
