@@ -232,12 +232,13 @@ class Lab:
             machine.command("cat", BOOT_ID), capture_output=True, text=True, check=True
         ).stdout.strip()
         known = ("get", "node", machine.name, "-o", "jsonpath={.status.nodeInfo.bootID}")
-        wait_for(
-            f"{machine.name} registered (see {self.layout.logs / machine.name}.kubelet.log)",
-            lambda: self.kubectl(*known, check=False) == boot,
-            seconds=60,
-            interval=0.1,
-        )
+
+        def registered() -> bool:
+            machine.ensure_kubelet()
+            return self.kubectl(*known, check=False) == boot
+
+        log = self.layout.logs / f"{machine.name}.kubelet.log"
+        wait_for(f"{machine.name} registered (see {log})", registered, seconds=60, interval=0.1)
         self.report(f"{machine.name} registered: {machine.instance.instance_type}, {machine.instance.address}")
 
     def switch_off(self, machine: Machine) -> None:

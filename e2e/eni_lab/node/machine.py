@@ -95,6 +95,11 @@ class Machine:
         )
         self._start("kube-proxy", binaries["kube-proxy"], f"--config={self._folder / 'kube-proxy.json'}")
 
+    def ensure_kubelet(self) -> None:
+        """Starts the kubelet again if it ended, as systemd would: it does while the runtime is not quite up."""
+        if self._parts.pid(f"{self.name}.kubelet") is None:
+            self._parts.start_again(f"{self.name}.kubelet")
+
     def switch_off(self) -> None:
         """Cuts the power: all its processes end at once, its disk stays."""
         self._cgroup.kill(self.name)
