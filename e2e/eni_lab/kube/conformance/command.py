@@ -20,7 +20,7 @@ from eni_lab.waiting import stopwatch
 def parser() -> argparse.ArgumentParser:
     """What may be chosen."""
     made = argparse.ArgumentParser(prog="conformance", description="Upstream's network conformance with our plugin.")
-    made.add_argument("--mode", choices=sorted(runs.MAX_PODS), help="of the product (default: each)")
+    made.add_argument("--mode", choices=sorted(runs.MODES), help="of the product (default: each)")
     made.add_argument("--proxy", choices=runs.PROXIES, help="kube-proxy's mode (default: each)")
     made.add_argument("--focus", default=suite.FOCUS, help="regular expression of the tests (default: %(default)s)")
     made.add_argument("--keep", action="store_true", help="make one run only and leave its cluster up")
@@ -58,6 +58,7 @@ def _perform(lab: Lab, parts: runs.Parts, run: runs.Run, options: argparse.Names
         lab.report(f"{run.name} did not come to testing: {error}")
         return None
     finally:
+        runs.keep_logs(lab, reports)
         if not options.keep:
             lab.down()
     lab.report(f"{run.name}: {results.sentence(result)}")

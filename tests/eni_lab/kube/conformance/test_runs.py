@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eni_lab.aws.instance_types import load_instance_types
 from eni_lab.kube.binaries import kubernetes_version
 from eni_lab.kube.conformance import binaries, command, dns, images, runs, suite
 
@@ -22,13 +23,20 @@ def test_a_choice_narrows_the_matrix(mode: str | None, proxy: str | None, expect
     assert [run.name for run in command.chosen(mode, proxy)] == expected
 
 
-@pytest.mark.parametrize("mode", list(runs.MAX_PODS))
+@pytest.mark.parametrize("mode", list(runs.MODES))
 def test_every_mode_has_manifests_that_set_it(mode: str) -> None:
     kustomization = yaml.safe_load((runs.MANIFESTS / mode / "kustomization.yaml").read_text())
     [patch] = yaml.safe_load(kustomization["patches"][0]["patch"])
     assert patch["value"] == {"name": "ENABLE_PREFIX_DELEGATION", "value": str(mode == "prefix").lower()}
     for resource in kustomization["resources"]:
         assert (runs.MANIFESTS / mode / resource / "kustomization.yaml").exists()
+
+
+@pytest.mark.parametrize(("mode", "each"), [("secondary", 1), ("prefix", 16)])
+def test_what_is_filled_is_all_that_a_primary_eni_has(mode: str, each: int) -> None:
+    nodes = runs.MODES[mode]
+    slots = load_instance_types()[nodes.instance_type].ipv4_per_eni - 1
+    assert nodes.primary_addresses == slots * each
 
 
 def test_the_suite_is_of_the_version_of_the_cluster() -> None:
