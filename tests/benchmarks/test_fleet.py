@@ -6,6 +6,8 @@ import pytest
 from benchmarks.fleet.contest import CONTENDERS, Result, contend
 from benchmarks.fleet.scenarios import JOIN_SECONDS, PREFIX, SCENARIOS
 
+pytestmark = pytest.mark.timeout(300)  # seconds of computing, which a busy machine makes minutes
+
 NODES = 60
 ALONE_SECONDS = 6.0
 """What a node needs where EC2 makes nobody wait: its calls one after another, and the link."""
@@ -17,13 +19,11 @@ def result(scenario: str, contender: str, nodes: int = NODES) -> Result:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.timeout(120)
 def test_one_operator_for_all_is_never_throttled(scenario: str) -> None:
     assert result(scenario, "cluster").refused == {}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.timeout(120)
 def test_one_operator_for_all_serves_them_nearly_as_soon_as_the_bucket_lets_anybody(scenario: str) -> None:
     found = result(scenario, "cluster")
     assert found.served == NODES
@@ -31,14 +31,12 @@ def test_one_operator_for_all_serves_them_nearly_as_soon_as_the_bucket_lets_anyb
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.timeout(120)
 def test_operators_that_know_nothing_of_each_other_serve_every_node(scenario: str) -> None:
     assert result(scenario, "node").served == NODES
 
 
 @pytest.mark.parametrize("contender", ["cluster", "node"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.timeout(120)
 def test_a_quiet_node_costs_at_most_a_call_an_hour(scenario: str, contender: str) -> None:
     assert result(scenario, contender).quiet_calls_per_node <= 1
 

@@ -455,3 +455,35 @@ async def test_a_lack_of_ipv6_prefixes_says_nothing_of_the_subnets_ipv4(bench: B
     await bench.perform(AssignIpv6Prefix(ONE))
     assert bench.executor.failures
     assert bench.inventory.subnets.known() == {}
+
+
+async def test_what_is_being_tried_again_asks_for_no_run_until_it_has_ended(bench: Bench) -> None:
+    bench.holds(ONE)
+    bench.ec2.errors["assign"] = [ThrottledError("AssignPrivateIpAddresses")]
+    await bench.perform(AssignAddresses(ONE, 1))
+    retry_at = bench.executor.retry_at()
+    assert retry_at is not None
+    bench.now = retry_at
+    bench.ec2.gate.clear()
+    bench.executor.start([AssignAddresses(ONE, 1)])
+    assert bench.executor.retry_at() is None
+    bench.ec2.gate.set()
+    await bench.executor.settle()
+
+
+@pytest.mark.parametrize(("addresses", "prefixes", "patient"), [(0, 0, True), (4, 0, False), (0, 1, False)])
+async def test_only_an_eni_that_pods_may_wait_for_goes_by_the_nodes_urgent_client(
+    bench: Bench, addresses: int, prefixes: int, *, patient: bool
+) -> None:
+    urgent = ScriptedEc2()
+    executor = Executor(
+        bench.inventory,
+        urgent,  # type: ignore[arg-type] # an executor only writes
+        clock=bench.clock,
+        sleep=bench.sleep,
+        jitter=lambda: 1.0,
+        changed=lambda: None,
+    )
+    executor.start([CreateEni(1, SUBNET, (), addresses, prefixes, client_token="t", tags={})])
+    await executor.settle()
+    assert [len(ec2.calls) for ec2 in (bench.ec2, urgent)] == ([3, 0] if patient else [0, 3])
