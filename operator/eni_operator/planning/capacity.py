@@ -36,8 +36,10 @@ class Target:
     """What ``wanted`` would be if ENIs and ``maximumIPs`` set no limit."""
     reachable: int
     """The most this instance can come to hold."""
+    ceiling: int | None
+    """The most supply under ``maximumIPs``, as far as whole slots reach up to it."""
     maximum_ips: int | None
-    """The policy's ceiling, as far as whole slots reach up to it."""
+    """The policy's ceiling on everything held, in a handshake or not."""
     burst_slots: int
     """Free slots to keep attached beyond ``wanted``."""
     bare_least: int = BURST
@@ -84,12 +86,15 @@ def target(world: World, policy: Policy, grain: Grain, holdings: Holdings) -> Ta
         wanted=wanted,
         unlimited=unlimited,
         reachable=reachable,
-        maximum_ips=ceiling,
+        ceiling=ceiling,
+        maximum_ips=policy.maximum_ips,
         burst_slots=_burst_slots(grain, world.instance.limits, useful - wanted) if law.keeps_burst else 0,
     )
 
 
-_ONE_ENI: Final = Target(pending=0, wanted=0, unlimited=0, reachable=0, maximum_ips=None, burst_slots=1, bare_least=1)
+_ONE_ENI: Final = Target(
+    pending=0, wanted=0, unlimited=0, reachable=0, ceiling=None, maximum_ips=None, burst_slots=1, bare_least=1
+)
 """IPv6 alone: a /80 outlasts every pod, so one ENI that new addresses may go onto is all there is to hold."""
 
 

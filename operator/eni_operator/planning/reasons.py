@@ -171,7 +171,7 @@ def _limit_reached(standing: _Standing) -> Verdict:
 def _limit_of(part: CardPlan, policy: Policy) -> Verdict | None:
     target, instance, usage = part.target, part.world.instance, part.world.usage
     pods = capacity.maximum_pods(part.world, policy)
-    if target.maximum_ips is not None and target.unlimited > target.maximum_ips:
+    if target.ceiling is not None and target.unlimited > target.ceiling:
         message = f"maximumIPs is {policy.maximum_ips}, {target.unlimited} addresses are wanted"
         return _limit(Reason.ADDRESS_LIMIT, message)
     if target.unlimited > target.reachable:

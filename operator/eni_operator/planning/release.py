@@ -27,6 +27,7 @@ def take_back(holdings: Holdings, target: Target, grain: Grain) -> Holdings:
     The most useful CIDRs come back first; never one that pods must leave. An ENI on its way out goes on waiting for a
     pod that slipped in, but stays when its addresses are needed or its slots are for the next burst.
     """
+    holdings = holdings.replacing(_piece_by_piece(holding, grain) for holding in holdings.serving)
     holdings = holdings.replacing(holding.taking_back(_slipped_into(holding, grain)) for holding in holdings.staying)
     missing = target.wanted - supply.most(holdings, grain)
     back: set[str] = set()
@@ -39,6 +40,11 @@ def take_back(holdings: Holdings, target: Target, grain: Grain) -> Holdings:
                 missing -= size(handover.cidr) - _counted(holding, handover.cidr)
     taken = holdings.replacing(holding.taking_back(_unanswered(holding) & back) for holding in holdings.serving)
     return _keep_for_burst(taken, target, grain)
+
+
+def _piece_by_piece(holding: Holding, grain: Grain) -> Holding:
+    """Returns an ENI that pods of the former mode are on as one that stays: what they leave goes back meanwhile."""
+    return replace(holding, draining=False) if any(map(grain.is_wrong, holding.leaving)) else holding
 
 
 def _slipped_into(holding: Holding, grain: Grain) -> frozenset[str]:
@@ -133,15 +139,17 @@ def _usefulness(holding: Holding) -> tuple[bool, bool, int, int]:
 def empty_enis(holdings: Holdings, target: Target, grain: Grain) -> frozenset[EniId]:
     """Returns ENIs of ours that hold nothing to keep and whose slots neither the need nor the burst asks for.
 
-    An excluded one goes as soon as everything on it is let go: what it holds is given back piece by piece before.
+    One that pods must leave, and are on, goes as soon as it is let go: what it holds goes back piece by piece before.
     """
     spare = capacity.spare_slots(holdings, grain, target)
     leaving: set[EniId] = set()
     for holding in reversed(holdings.staying):
         if holding.kept or not holding.removable or not holding.eni.is_attached:
             continue
+        if not holding.is_let_go and (holding.excluded or holding.leaving or holding.unseen):
+            continue
         if holding.excluded:
-            leaving |= {holding.eni.id} if holding.is_let_go else set()
+            leaving.add(holding.eni.id)
         elif spare - holding.slots >= target.burst_slots:
             spare -= holding.slots
             leaving.add(holding.eni.id)

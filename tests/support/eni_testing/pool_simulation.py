@@ -83,16 +83,22 @@ def attached(
     addresses: int = 0,
     prefixes: int = 0,
     tags: Mapping[str, str] | None = None,
+    subnet: Subnet = SUBNET,
+    card: int = 0,
 ) -> Eni:
-    """Returns an attached ENI of ours: addresses from 10.0.<index>.10 on, prefixes from 10.1.<index>.0 on."""
+    """Returns an attached ENI of ours: addresses from 10.0.<index>.10 on, prefixes from 10.1.<index>.0 on.
+
+    On other cards than 0 the second number is higher by ten for each.
+    """
+    net = 10 * card
     return Eni(
-        id=EniId(f"eni-{device_index}"),
-        mac=f"02:00:00:00:00:{device_index:02x}",
-        subnet_id=SUBNET.id,
-        primary_ip=f"10.0.{device_index}.4",
-        addresses=tuple(f"10.0.{device_index}.{10 + n}" for n in range(addresses)),
-        prefixes=tuple(f"10.1.{device_index}.{16 * n}/28" for n in range(prefixes)),
-        attachment=attachment_of(instance, device_index),
+        id=EniId(f"eni-{card}-{device_index}" if card else f"eni-{device_index}"),
+        mac=f"02:00:00:00:{card:02x}:{device_index:02x}",
+        subnet_id=subnet.id,
+        primary_ip=f"10.{net}.{device_index}.4",
+        addresses=tuple(f"10.{net}.{device_index}.{10 + n}" for n in range(addresses)),
+        prefixes=tuple(f"10.{net + 1}.{device_index}.{16 * n}/28" for n in range(prefixes)),
+        attachment=attachment_of(instance, device_index, card=card),
         tags={TAG_INSTANCE: instance.id} if tags is None else tags,
     )
 
@@ -502,7 +508,7 @@ class FakePool:
             case _:
                 return ()
 
-    def settle(self, rounds: int = 60) -> Plan:
+    def settle(self, rounds: int = 300) -> Plan:
         """Loops with instant EC2 and a prompt agent until nothing more happens; skips every wait but a back-off's."""
         for _ in range(rounds):
             self.agent.tick(self.now)
