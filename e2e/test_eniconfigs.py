@@ -10,7 +10,7 @@ from eni_lab.demo import observed
 from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.waiting import wait_for
-from eni_testing.reasons import PATIENCE_SECONDS, Case, crowded, running_pods, told_everywhere
+from eni_testing.reasons import PATIENCE_SECONDS, Case, calm, crowded, running_pods, told_everywhere
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -23,6 +23,7 @@ def customized(deployed: Lab) -> Iterator[Lab]:
     deployed.set_env("eni-agent", ENI_HOLD_SECONDS="4")
     deployed.set_env("eni-operator", **{CUSTOM: "true"})
     yield deployed
+    calm(deployed)
     deployed.kubectl("delete", "eniconfigs", "--all")
     deployed.set_env("eni-operator", **{CUSTOM: None})
     deployed.set_env("eni-agent", ENI_HOLD_SECONDS=None)

@@ -13,6 +13,7 @@ from eni_testing.reasons import (
     PATIENCE_SECONDS,
     Case,
     Trouble,
+    calm,
     crowded,
     events,
     in_a_metric,
@@ -21,6 +22,7 @@ from eni_testing.reasons import (
     on_the_node,
     patch,
     patch_agent,
+    rest,
     told_everywhere,
 )
 
@@ -134,6 +136,7 @@ def brisk(deployed: Lab) -> Iterator[Lab]:
     deployed.set_env("eni-agent", **QUICK_AGENT)
     deployed.set_env("eni-operator", **SILENT_AFTER)
     yield deployed
+    calm(deployed)
     deployed.set_env("eni-agent", **dict.fromkeys(QUICK_AGENT))
     deployed.set_env("eni-operator", **dict.fromkeys(SILENT_AFTER))
 
@@ -145,6 +148,7 @@ def test_the_reason_is_in_all_four_places(brisk: Lab, case: Case) -> None:
 
 def test_vpc_cnis_event_names_the_missing_permission_on_the_operators_pod(brisk: Lab) -> None:
     node = brisk.nodes()[0]
+    rest(brisk, node, {})
     with brisk.cloud.denied("AssignPrivateIpAddresses"), crowded(brisk, node, 3, {}):
         wait_for(
             "MissingIAMPermissions on the operator's pod",
@@ -171,7 +175,7 @@ def test_a_silent_agent_is_told_by_the_pool_the_node_the_cni_and_a_metric(brisk:
     away = {"nodeSelector": {"kubernetes.io/hostname": brisk.nodes()[1].name}}
     patch_agent(brisk, away)
     try:
-        with crowded(brisk, node, 1, {}, rested=False):
+        with crowded(brisk, node, 1, {}):
             wait_for(
                 "the pool says AgentSilent", lambda: in_the_pool(brisk, node, "AgentSilent", "the agent"), seconds=90
             )

@@ -14,7 +14,8 @@ from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.waiting import wait_for
 
-BRISK: Mapping[str, object] = {"cooldownSeconds": 1, "releaseAfterSeconds": 1}
+BRISK: Mapping[str, object] = {"cooldownSeconds": 1, "releaseAfterSeconds": 1, "warmIPs": 1}
+"""With a target no bare ENI is kept, so that every case begins with one ENI and one address."""
 OPERATOR_METRICS, AGENT_METRICS = "http://127.0.0.1:61681/metrics", "http://127.0.0.1:61680/metrics"
 PATIENCE_SECONDS = 60
 
@@ -39,39 +40,49 @@ class Case:
 def told_everywhere(lab: Lab, case: Case, *, serves_again: bool = True) -> None:
     """Brings the trouble, lets pods wait, and looks in the four places; then takes it away."""
     node = lab.nodes()[0]
+    if serves_again:
+        rest(lab, node, case.policy)
     with case.trouble(lab, node):
         if case.anew:
             start_anew(lab, node)
         with crowded(lab, node, case.pods, case.policy):
-            wait_for(
-                f"kubectl get nodeippool shows {case.reason} with {case.words!r}",
-                lambda: in_the_pool(lab, node, case.reason, case.words),
-                seconds=PATIENCE_SECONDS,
-                interval=0.3,
-            )
-            for where, seen in {
-                "an Event on the node": lambda: on_the_node(lab, node, case.reason),
-                "an Event on a pod": lambda: on_a_pod(lab, case.reason, case.words),
-                "the CNI's error": lambda: in_the_cni_error(lab, case.words),
-                "the operator's metric": lambda: in_a_metric(node, OPERATOR_METRICS, case.reason),
-                "the agent's metric": lambda: in_a_metric(node, AGENT_METRICS, case.reason),
-            }.items():
-                wait_for(f"{case.reason} in {where}", seen, seconds=PATIENCE_SECONDS, interval=0.5)
+            look_everywhere(lab, node, case)
     if serves_again:
         start_anew(lab, node)
 
 
-@contextmanager
-def crowded(
-    lab: Lab, node: Machine, count: int, policy: Mapping[str, object], *, rested: bool = True
-) -> Iterator[None]:
-    """So many pods on the node, more than have addresses; afterwards none, and the policy as before."""
+def look_everywhere(lab: Lab, node: Machine, case: Case) -> None:
+    """Waits until the reason is in each place."""
+    places: dict[str, Callable[[], bool]] = {
+        "kubectl get nodeippool": lambda: in_the_pool(lab, node, case.reason, case.words),
+        "an Event on the node": lambda: on_the_node(lab, node, case.reason),
+        "an Event on a pod": lambda: on_a_pod(lab, case.reason, case.words),
+        "the CNI's error": lambda: in_the_cni_error(lab, case.words),
+        "the operator's metric": lambda: in_a_metric(node, OPERATOR_METRICS, case.reason),
+        "the agent's metric": lambda: in_a_metric(node, AGENT_METRICS, case.reason),
+    }
+    for where, seen in places.items():
+        wait_for(f"{case.reason} with {case.words!r} in {where}", seen, seconds=PATIENCE_SECONDS, interval=0.3)
+
+
+def rest(lab: Lab, node: Machine, policy: Mapping[str, object]) -> None:
+    """Waits until the operator runs and the pool is down to one ENI and one address; clears old Events."""
+    here = ("-n", "kube-system", "-l", "app.kubernetes.io/name=eni-operator", "--field-selector")
+    ready = ("--for=condition=Ready", "--timeout=1s")
+    lab.wait_until("an operator", "wait", "pod", *here, f"spec.nodeName={node.name}", *ready)
+    patch(lab, node, {"spec": {"policy": {**dict.fromkeys(policy), **BRISK}}})
+
+    def is_rested() -> bool:
+        pool = observed.pool(lab, node.name)
+        return pool.is_settled and pool.enis == 1 and pool.addresses == pool.wanted <= 1
+
+    wait_for(f"{node.name} has one ENI and one address", is_rested, seconds=PATIENCE_SECONDS)
     lab.kubectl("delete", "events", "--all", "-n", "default", "--wait=false")
-    patch(lab, node, {"spec": {"policy": BRISK}})
-    if rested:
-        wait_for(
-            f"{node.name} holds what it wants and no more", lambda: _is_rested(lab, node), seconds=PATIENCE_SECONDS
-        )
+
+
+@contextmanager
+def crowded(lab: Lab, node: Machine, count: int, policy: Mapping[str, object]) -> Iterator[None]:
+    """So many pods on the node; afterwards none. The policy stays brisk: see ``calm``."""
     patch(lab, node, {"spec": {"policy": {**BRISK, **policy}}})
     manifests = {"apiVersion": "v1", "kind": "List", "items": [_pod(node, number) for number in range(count)]}
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifests))
@@ -79,12 +90,13 @@ def crowded(
         yield
     finally:
         lab.kubectl("delete", "pods", "-l", "app=crowd", "--now", "--wait=true")
+        patch(lab, node, {"spec": {"policy": {**dict.fromkeys(policy), **BRISK}}})
+
+
+def calm(lab: Lab) -> None:
+    """Gives every pool its usual policy back."""
+    for node in lab.nodes():
         patch(lab, node, {"spec": {"policy": None}})
-
-
-def _is_rested(lab: Lab, node: Machine) -> bool:
-    pool = observed.pool(lab, node.name)
-    return pool.is_settled and pool.addresses == pool.wanted <= 1
 
 
 def _pod(node: Machine, number: int) -> dict[str, object]:
