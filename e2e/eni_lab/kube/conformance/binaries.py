@@ -38,7 +38,7 @@ def ensure(cache: Path, report: Report) -> SuiteBinaries:
     found = {name: built / name for name in NAMES}
     if missing := {name for name, path in found.items() if not path.exists()}:
         began = time.monotonic()
-        report(f"building {', '.join(sorted(missing))} into {built}, about 8 minutes on two cores")
+        report(f"building {', '.join(sorted(missing))} into {built}, about 10 minutes on two cores")
         built.mkdir(parents=True, exist_ok=True)
         _build(missing, built, ensure_go(cache, report), report)
         report(f"built them in {time.monotonic() - began:.0f} s")
