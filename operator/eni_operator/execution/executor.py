@@ -184,7 +184,7 @@ class Executor:
             if not isinstance(action, AssignIpv6Prefix):  # what we believe of subnets is their IPv4
                 self._rest_subnet(action, error)
         elif not isinstance(error, _SAYS_NOTHING):
-            self._inventory.doubt()
+            self._inventory.doubt(unanswered=error.ambiguous)
         if isinstance(error, LimitReachedError) and isinstance(action, CreateEni | AttachEni):
             self._inventory.learned_limit(action.network_card)
         if isinstance(error, AddressLimitReachedError):

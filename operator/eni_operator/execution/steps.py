@@ -25,7 +25,7 @@ from eni_operator.domain.actions import (
 )
 from eni_operator.domain.eni import Attachment, AttachmentId, AttachmentState, Eni, EniId
 from eni_operator.ec2.api import Assigned, Ec2Api, EniRequest
-from eni_operator.ec2.errors import BusyError, Ec2Error, NotAssignedError, NotFoundError
+from eni_operator.ec2.errors import BusyError, Ec2Error, IdempotencyMismatchError, NotAssignedError, NotFoundError
 from eni_operator.inventory.instance import InstanceInventory
 
 NOT_YET_PAUSES: Final = (0.3, 0.6, 1.2, 2.4)
@@ -98,7 +98,12 @@ class Performer:
             prefixes=action.prefixes,
             ipv6_prefixes=action.ipv6_prefixes,
         )
+        known = frozenset(eni.id for eni in self._belief.enis)
         eni = await self._ec2.create_eni(request)
+        if eni.id in known:
+            # A predecessor's, which the plan took into account: attached elsewhere, adopted, or on its way out.
+            detail = f"client token {action.client_token} names {eni.id}, which there is already"
+            raise IdempotencyMismatchError("CreateNetworkInterface", detail=detail)
         own(eni.id)
         # A replayed token answers with the ENI as it was when it was made, unattached; it may be attached by now.
         self._belief.created(self._belief.get(eni.id) or eni)

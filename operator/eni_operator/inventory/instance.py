@@ -20,6 +20,8 @@ from eni_operator.inventory.region import Region
 
 DOUBT_SECONDS: Final = 0.5
 """How soon after a doubtful failure to ask: EC2 answers with what was true a moment ago."""
+LATE_SECONDS: Final = 5.0
+"""How soon after a call without an answer to ask once more: what it did may show only by then."""
 LEAST_GAP_SECONDS: Final = 1.0
 """Never ask more often than this, whatever is open."""
 FIRST_RETRY_SECONDS: Final = 1.0
@@ -69,6 +71,8 @@ class InstanceInventory:
         self._resync_at = 0.0
         self._wanted = _EVERYTHING
         self._wanted_at = 0.0
+        self._late_at: float | None = None
+        """When to ask once more for what a call without an answer may have done."""
         self._doubts = 0
         self._settled_doubts = 0
 
@@ -99,14 +103,16 @@ class InstanceInventory:
         if not self.known:
             return self._retry_at
         wanted_at = self._wanted_at if self._wanted else None
-        times = (self._resync_at, wanted_at, self.attachments.look_again_at())
+        times = (self._resync_at, wanted_at, self._late_at, self.attachments.look_again_at())
         earliest = min(t for t in times if t is not None)
         return max(earliest, self._looked_at + LEAST_GAP_SECONDS, self._retry_at)
 
-    def doubt(self) -> None:
-        """Notes that a call failed such that EC2 may differ from our belief."""
+    def doubt(self, *, unanswered: bool = False) -> None:
+        """Notes that a call failed such that EC2 may differ from our belief, now or, without an answer, later too."""
         self._doubts += 1
         self.hinted(Ask.ATTACHED | Ask.AVAILABLE)
+        if unanswered:
+            self._late_at = self._clock() + LATE_SECONDS
 
     @property
     def doubtful(self) -> bool:
@@ -171,17 +177,24 @@ class InstanceInventory:
             if failure is not None:
                 raise failure
         self._facts = facts
+        if self._is_late(now):
+            self._late_at = None
         self._settled_doubts = doubts  # one that came up meanwhile is not settled by these answers
 
     def _due(self, wanted: Ask, now: float) -> Ask:
         again_at = self.attachments.look_again_at()
         if now >= self._resync_at or (again_at is not None and now >= again_at):
             wanted |= Ask.ATTACHED
+        if self._is_late(now):
+            wanted |= Ask.ATTACHED | Ask.AVAILABLE
         if Ask.ATTACHED in wanted and self.attachments.wants_unattached:
             wanted |= Ask.AVAILABLE
         if self._facts is not None and self._region.vpcs.age(self._facts.vpc_id) > self._region.vpc_seconds:
             wanted |= Ask.VPC
         return wanted
+
+    def _is_late(self, now: float) -> bool:
+        return self._late_at is not None and now >= self._late_at
 
     async def _ask_facts(self) -> InstanceFacts:
         for facts in await self._region.instances.of(self.id):

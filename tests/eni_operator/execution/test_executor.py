@@ -428,6 +428,14 @@ async def test_only_a_token_whose_eni_is_not_to_be_had_is_spent(
     assert bench.executor.tokens_spent == spent
 
 
+async def test_a_token_that_names_an_eni_the_plan_adopts_is_spent_and_the_eni_is_attached_once(bench: Bench) -> None:
+    """A predecessor made it under this token for device 2, died, and it is the only one: it is adopted for device 1."""
+    bench.holds(ONE, attached=False)
+    await bench.perform(AttachEni(ONE, 1), creation(device=2))
+    assert [call for call in bench.ec2.calls if call[0] == "attach"] == [("attach", ONE, 1, 0)]
+    assert bench.executor.tokens_spent == 1
+
+
 async def test_an_eni_that_ec2_keeps_not_knowing_stays_in_the_belief_and_no_second_is_made(bench: Bench) -> None:
     bench.ec2.errors["attach"] = [NotFoundError("AttachNetworkInterface")] * 5
     await bench.perform(creation())

@@ -104,6 +104,18 @@ async def test_a_hint_does_not_hold_up_what_is_done_and_a_doubt_does() -> None:
     assert sorted(node.calls) == ["DescribeNetworkInterfaces", "DescribeNetworkInterfaces", "DescribeVpcs"]
 
 
+async def test_what_a_call_without_an_answer_did_is_looked_for_again_when_it_must_show() -> None:
+    node = await BelievedNode().started()
+    node.lab.engine.configure(describe_lag_seconds=3.0)
+    eni = node.lab.engine.region.enis_of(node.id)[0].id
+    reply = node.lab.call("AssignPrivateIpAddresses", NetworkInterfaceId=eni, SecondaryPrivateIpAddressCount=1)
+    node.inventory.doubt(unanswered=True)
+    await node.live(60)
+    [believed] = node.inventory.attachments.enis
+    assert believed.addresses == (reply["AssignedPrivateIpAddresses"][0]["PrivateIpAddress"],)
+    assert node.calls == ["DescribeNetworkInterfaces"] * 4  # attached and available: at once, and again
+
+
 async def test_a_doubt_stays_until_ec2_has_answered() -> None:
     node = await BelievedNode().started()
     node.inventory.doubt()
