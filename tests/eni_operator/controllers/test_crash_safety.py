@@ -1,64 +1,50 @@
-"""The operator is killed before or after every single thing it does to the outside, and started again.
+"""Every story of a pool, told once for each step the operator takes in it, with that step going wrong.
 
-Whatever it was doing: every pod gets an address that is its own, none is taken from a pod, no ENI is left behind.
+The process dies before the step or after it, or the step's request or answer is lost. Whatever it was doing: every pod
+gets an address that is its own and that EC2 routes to the instance, at every instant; at the end nothing is leaked,
+``status.supply`` is what EC2 has, no handshake is left open, and nothing happens any more.
 """
 
-import asyncio
+from typing import Any, Final
 
 import pytest
 
-from eni_lab.aws.engine.knobs import Knobs
-from eni_testing.operator_node import Life, OperatorNode
+from eni_testing import virtual_loop
+from eni_testing.engine_sdk import Fate
+from eni_testing.stories import STORIES, Story, tell
 
-GROW = 14
-SHRINK = 2
-LAGGING = Knobs(throttling=False, describe_lag_seconds=1.0, visible_after_seconds=0.5)
-"""EC2 as it is: states take their time, and Describe tells what was true a second ago."""
+STALE: Final = {
+    "attaching_seconds": 0.5,
+    "detaching_seconds": 2.0,
+    "describe_lag_seconds": 1.0,
+    "visible_after_seconds": 0.5,
+}
+"""EC2 as it is: states take their time, Describe tells what was true a second ago, and what is new is not found yet."""
 
-
-async def story(node: OperatorNode) -> None:
-    """A burst of pods, then most of them gone."""
-    node.agent.want(GROW)
-    await node.settle()
-    node.agent.want(SHRINK)
-    await node.settle()
+pytestmark = pytest.mark.timeout(300)
 
 
-def steps_of_the_story() -> int:
-    """Counts the steps of a run that nobody kills, so that no step is left out when the code changes."""
-    node = OperatorNode()
-    asyncio.run(story(node))
-    return len(node.life.steps)
+def told_with_each_step(story: Story, fate: Fate, *, every: int = 1, **knobs: Any) -> int:
+    """Tells the story until nothing is left to go wrong, so that no step is left out; returns how many there were."""
+    step = 0
+    while True:
+        try:
+            struck = virtual_loop.run(tell(story, step, fate, **knobs))
+        except AssertionError as error:
+            error.add_note(f"in {story.name!r}, step {step}: {fate}")
+            raise
+        if struck is None:
+            return step
+        step += every
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("kill_at", range(steps_of_the_story()))
-async def test_a_kill_at_any_step_leaks_nothing_and_gives_nothing_twice(kill_at: int, *, after: bool) -> None:
-    node = OperatorNode()
-    await told_with_a_kill(node, kill_at, after=after)
+@pytest.mark.parametrize("fate", Fate)
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_whatever_goes_wrong_all_ends_well(story: Story, fate: Fate) -> None:
+    assert told_with_each_step(story, fate) >= 4
 
 
-@pytest.mark.parametrize("kill_at", range(0, steps_of_the_story(), 2))
-async def test_the_same_holds_when_ec2_tells_old_news(kill_at: int) -> None:
-    node = OperatorNode(knobs=LAGGING)
-    await told_with_a_kill(node, kill_at, after=True)
-
-
-async def told_with_a_kill(node: OperatorNode, kill_at: int, *, after: bool) -> None:
-    node.start(Life(kill_at=kill_at, after=after))
-    for pods in (GROW, SHRINK):
-        node.agent.want(pods)
-        for _ in range(60):
-            if node.life.dead:
-                break
-            await node.step()
-        if node.life.dead:
-            node.start()
-        await node.settle()
-    assert node.agent.pending == 0
-    assert node.leaked() == []
-    supply = node.kube.supply()
-    assert supply is not None
-    assert supply.totals.enis == len(node.enis())
-    assert supply.totals.addresses == len(node.owned())
-    assert supply.totals.addresses <= SHRINK + 2
+@pytest.mark.parametrize("fate", [Fate.DIES_AFTER, Fate.ANSWER_LOST])
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_the_same_holds_when_ec2_tells_old_news(story: Story, fate: Fate) -> None:
+    assert told_with_each_step(story, fate, every=2, **STALE) >= 4

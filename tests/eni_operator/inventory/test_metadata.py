@@ -17,7 +17,7 @@ from eni_operator.inventory.metadata import LARGEST_ITEM, Metadata, MetadataErro
 from eni_operator.inventory.metadata_source import CONFIRM_SECONDS, MetadataSource
 from eni_operator.inventory.region import Region
 from eni_testing.ec2 import RunningEc2, running_ec2
-from eni_testing.operator_node import EngineSdk, Life
+from eni_testing.engine_sdk import EngineSdk, Life
 
 MACS = "network/interfaces/macs/"
 

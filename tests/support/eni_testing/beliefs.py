@@ -9,7 +9,7 @@ from eni_operator.ec2.throttle import Throttle
 from eni_operator.inventory.instance import InstanceInventory
 from eni_operator.inventory.region import Region
 from eni_testing.ec2_engine import EngineLab
-from eni_testing.operator_node import EngineSdk, Life
+from eni_testing.engine_sdk import EngineSdk, Life
 
 
 class BelievedNode:
