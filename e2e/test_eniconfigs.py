@@ -10,7 +10,7 @@ from eni_lab.demo import observed
 from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.waiting import wait_for
-from eni_testing.reasons import PATIENCE_SECONDS, Case, calm, crowded, running_pods, told_everywhere
+from eni_testing.reasons import PATIENCE_SECONDS, Case, calm, crowded, rest, running_pods, told_everywhere
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -21,6 +21,7 @@ CUSTOM = "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"
 def customized(deployed: Lab) -> Iterator[Lab]:
     """The deployed laboratory with custom networking, and agents that give up soon."""
     deployed.set_env("eni-agent", ENI_HOLD_SECONDS="4")
+    rest(deployed, deployed.nodes()[0], {})
     deployed.set_env("eni-operator", **{CUSTOM: "true"})
     yield deployed
     calm(deployed)
@@ -41,7 +42,6 @@ def eniconfig(lab: Lab, **fields: object) -> None:
         "metadata": {"name": "default"},
         "spec": fields,
     }
-    lab.kubectl("delete", "eniconfig", "default", "--ignore-not-found")
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
 
@@ -61,6 +61,7 @@ CONFIGS = [
 def test_what_is_wrong_with_an_eniconfig_is_told_in_all_four_places(
     customized: Lab, reason: str, words: str, fields: Callable[[Lab], dict[str, object]]
 ) -> None:
+    customized.kubectl("delete", "eniconfig", "default", "--ignore-not-found")
     if found := fields(customized):
         eniconfig(customized, **found)
     told_everywhere(customized, Case(reason, words, nothing, {}, pods=1), serves_again=False)

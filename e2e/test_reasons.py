@@ -163,9 +163,10 @@ def test_vpc_cnis_event_names_the_missing_permission_on_the_operators_pod(brisk:
 
 def test_provisioning_that_is_disabled_is_told_in_all_four_places(brisk: Lab) -> None:
     variable = "DISABLE_NETWORK_RESOURCE_PROVISIONING"
+    rest(brisk, brisk.nodes()[0], {})
     brisk.set_env("eni-operator", **{variable: "true"})
     try:
-        told_everywhere(brisk, Case("ProvisioningDisabled", variable, nothing, {}), serves_again=False)
+        told_everywhere(brisk, Case("ProvisioningDisabled", variable, nothing, {}), rested=True, serves_again=False)
     finally:
         brisk.set_env("eni-operator", **{variable: None})
 

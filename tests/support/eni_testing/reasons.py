@@ -14,8 +14,8 @@ from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.waiting import wait_for
 
-BRISK: Mapping[str, object] = {"cooldownSeconds": 1, "releaseAfterSeconds": 1, "warmIPs": 1}
-"""With a target no bare ENI is kept, so that every case begins with one ENI and one address."""
+BRISK: Mapping[str, object] = {"cooldownSeconds": 1, "releaseAfterSeconds": 1, "warmIPs": 0}
+"""Nothing is kept for pods that are not there, so that every case begins with a bare primary ENI."""
 OPERATOR_METRICS, AGENT_METRICS = "http://127.0.0.1:61681/metrics", "http://127.0.0.1:61680/metrics"
 PATIENCE_SECONDS = 60
 
@@ -37,10 +37,17 @@ class Case:
     """Whether the operator starts anew in the midst of it."""
 
 
-def told_everywhere(lab: Lab, case: Case, *, serves_again: bool = True) -> None:
-    """Brings the trouble, lets pods wait, and looks in the four places; then takes it away."""
+def told_everywhere(lab: Lab, case: Case, *, rested: bool = False, serves_again: bool = True) -> None:
+    """Brings the trouble, lets pods wait, and looks in the four places; then takes it away.
+
+    Args:
+        lab: the laboratory.
+        case: what to bring and what to look for.
+        rested: whether the pool is at rest already, and could not come to rest now.
+        serves_again: whether the trouble ends with the case, so that an operator that knows nothing of it starts.
+    """
     node = lab.nodes()[0]
-    if serves_again:
+    if not rested:
         rest(lab, node, case.policy)
     with case.trouble(lab, node):
         if case.anew:
@@ -66,7 +73,7 @@ def look_everywhere(lab: Lab, node: Machine, case: Case) -> None:
 
 
 def rest(lab: Lab, node: Machine, policy: Mapping[str, object]) -> None:
-    """Waits until the operator runs and the pool is down to one ENI and one address; clears old Events."""
+    """Waits until the operator runs and the pool is down to the primary ENI; clears old Events."""
     here = ("-n", "kube-system", "-l", "app.kubernetes.io/name=eni-operator", "--field-selector")
     ready = ("--for=condition=Ready", "--timeout=1s")
     lab.wait_until("an operator", "wait", "pod", *here, f"spec.nodeName={node.name}", *ready)
@@ -74,9 +81,9 @@ def rest(lab: Lab, node: Machine, policy: Mapping[str, object]) -> None:
 
     def is_rested() -> bool:
         pool = observed.pool(lab, node.name)
-        return pool.is_settled and pool.enis == 1 and pool.addresses == pool.wanted <= 1
+        return pool.is_settled and pool.enis == 1 and pool.addresses == pool.wanted == 0
 
-    wait_for(f"{node.name} has one ENI and one address", is_rested, seconds=PATIENCE_SECONDS)
+    wait_for(f"{node.name} has nothing but its primary ENI", is_rested, seconds=PATIENCE_SECONDS)
     lab.kubectl("delete", "events", "--all", "-n", "default", "--wait=false")
 
 
