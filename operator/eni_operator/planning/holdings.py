@@ -109,8 +109,8 @@ class Holding:
 
     @property
     def slots_unkept(self) -> int:
-        """Counts slots that are free once every handshake is over."""
-        return max(0, self.slots - len(self.kept))
+        """Counts slots that are free once every handshake is over that no pod holds up."""
+        return max(0, self.slots - len(self.kept) - len(self.leaving))
 
     @property
     def is_let_go(self) -> bool:

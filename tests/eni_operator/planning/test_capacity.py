@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from eni_operator.domain.eni import EniId
 from eni_operator.domain.pool import Usage
 from eni_operator.planning.plan import plan
 from eni_testing.pool_simulation import attached, instance_of
@@ -97,3 +98,27 @@ def test_an_unmanaged_eni_takes_a_device_slot_and_gives_nothing() -> None:
     foreign = attached(C5, 1, addresses=14, tags={"node.k8s.amazonaws.com/no_manage": "true"})
     world = world_of("c5.xlarge", attached(C5, 0), foreign, usage=Usage(assigned=55, reported=True))
     assert plan(world, policy_of(), 0.0, "nonce").wanted == 3 * 14
+
+
+@pytest.mark.parametrize(
+    ("type_", "policy", "expected"),
+    [
+        ("t3.small", {}, 3 * 3 + 2),
+        ("m5.large", {}, 3 * 9 + 2),
+        ("c5.xlarge", {"maximumENIs": 2}, 2 * 14 + 2),
+        ("m5.large", {"mode": "prefix"}, 3 * 9 * 16 + 2),
+        ("m5.large", {"mode": "auto"}, 3 * 9 * 16 + 2),
+        ("m5.large", {"mode": "prefix", "maximumPods": 110}, 112),
+        ("m5.large", {"maximumIPs": 20}, 22),
+        ("t2.micro", {"mode": "prefix"}, 2 * 1 + 2),
+    ],
+)
+def test_the_pods_an_instance_can_address_follow_aws_formula(type_: str, policy: dict[str, Any], expected: int) -> None:
+    assert plan(world_of(type_), policy_of(**policy), 0.0, "nonce").maximum_pods == expected
+
+
+def test_enis_pods_cannot_use_are_not_counted_into_what_can_be_addressed() -> None:
+    foreign = attached(C5, 1, tags={"node.k8s.amazonaws.com/no_manage": "true"})
+    ours = attached(C5, 2)
+    world = world_of("c5.xlarge", attached(C5, 0), foreign, ours, excluded={EniId("eni-0"): "why", ours.id: "why"})
+    assert plan(world, policy_of(), 0.0, "nonce").maximum_pods == 2 * 14 + 2

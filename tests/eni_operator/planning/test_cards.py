@@ -1,4 +1,4 @@
-"""Network cards: each managed one is a pool of its own. On an instance with two ENIs of four slots on each of its cards."""
+"""Network cards: each managed one is a pool of its own. On an instance with two ENIs of four slots on each card."""
 
 from dataclasses import replace
 from typing import Any

@@ -111,10 +111,17 @@ def verdict(decision: Plan, type_: ConditionType) -> Verdict:
     return next(verdict for verdict in decision.verdicts if verdict.type is type_)
 
 
+def is_wanted(pool: FakePool, cidr: str) -> bool:
+    """Tells whether new pods should get addresses of this CIDR: open, and not of another mode."""
+    mode = pool.policy.mode if pool.instance.limits.prefixes else Mode.SECONDARY
+    sizes = {Mode.SECONDARY: (1,), Mode.PREFIX: (16,), Mode.AUTO: (1, 16)}[mode]
+    return pool.agent.is_open(cidr) and size(cidr) in sizes
+
+
 def supply_of(pool: FakePool) -> int:
-    """Counts what pods may have: all of an open CIDR, of the others only what pods have of them."""
+    """Counts what pods may have: all of a wanted CIDR, of the others only what pods have of them."""
     agent = pool.agent
-    return sum(size(cidr) if agent.is_open(cidr) else agent.held_of(cidr) for cidr in agent.supply.cidrs)
+    return sum(size(cidr) if is_wanted(pool, cidr) else agent.held_of(cidr) for cidr in agent.supply.cidrs)
 
 
 @given(type_=TYPES, steps=STEPS, subnet_policy=st.sampled_from(SubnetPolicy))
@@ -143,7 +150,7 @@ def test_a_settled_pool_holds_what_it_wants_or_says_why_not(type_: str, steps: l
 def test_a_settled_pool_holds_nothing_idle_beyond_what_it_wants(type_: str, steps: list[Step]) -> None:
     pool = pool_of(type_, steps)
     for settled in live(pool, steps):
-        idle = [cidr for cidr in pool.agent.usage().idle if pool.agent.is_open(cidr)]
+        idle = [cidr for cidr in pool.agent.usage().idle if is_wanted(pool, cidr)]
         assert all(supply_of(pool) - size(cidr) < settled.wanted for cidr in idle)
 
 
@@ -173,10 +180,9 @@ def test_only_pods_keep_anything_on_an_excluded_eni(type_: str, steps: list[Step
 def test_pods_leave_the_former_mode_once_there_is_enough_of_the_new_one(type_: str, steps: list[Step]) -> None:
     pool = pool_of(type_, steps)
     for settled in live(pool, steps):
-        mode = Mode.SECONDARY if type_ == "t2.micro" else pool.policy.mode
-        wrong = 16 if mode is Mode.SECONDARY else 1 if mode is Mode.PREFIX else 0
         if verdict(settled, ConditionType.SUFFICIENT).status:
-            assert not any(size(cidr) == wrong for cidr in pool.agent.supply.cidrs if pool.agent.is_open(cidr))
+            open_cidrs = [cidr for cidr in pool.agent.supply.cidrs if pool.agent.is_open(cidr)]
+            assert all(is_wanted(pool, cidr) for cidr in open_cidrs)
 
 
 @given(type_=TYPES, policy=policies(), steps=STEPS)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from eni_crds.conditions import ConditionType, Reason
-from eni_operator.domain.pool import Usage, World
+from eni_operator.domain.eni import SubnetId
+from eni_operator.domain.pool import Obstacle, Usage, World
 from eni_operator.domain.reasons import Verdict
 from eni_operator.planning.plan import plan
 from eni_testing.pool_simulation import SUBNET, attached, instance_of
@@ -121,3 +122,62 @@ def test_prefixes_on_a_type_without_them_are_reported() -> None:
     verdict = verdicts(world_of("t2.micro"), mode="prefix")[ConditionType.LIMIT_REACHED]
     assert (verdict.status, verdict.reason) == (True, Reason.PREFIXES_UNSUPPORTED)
     assert "t2.micro" in verdict.message
+
+
+def test_an_agent_that_fell_silent_is_named_with_the_instant() -> None:
+    world = served()
+    ready = verdicts(replace(world, usage=replace(world.usage, silent_since=NOON)))[ConditionType.READY]
+    assert (ready.status, ready.reason) == (False, Reason.AGENT_SILENT)
+    assert "since 2027-01-15T12:00:00Z" in ready.message
+
+
+def test_a_kubelet_that_takes_too_many_pods_is_named_with_both_figures() -> None:
+    verdict = verdicts(world_of("m5.large"))[ConditionType.OVERCOMMITTED]
+    assert (verdict.status, verdict.reason) == (True, Reason.MAXIMUM_PODS_TOO_HIGH)
+    assert verdict.message == "the kubelet takes 110 pods, m5.large can address 29 under this policy"
+
+
+def test_a_cordoned_node_says_that_it_does_not_grow_only_where_it_would() -> None:
+    short = verdicts(replace(served(assigned=14), unschedulable=True))
+    assert (short[ConditionType.SUFFICIENT].status, short[ConditionType.SUFFICIENT].reason) == (
+        False,
+        Reason.UNSCHEDULABLE,
+    )
+    assert short[ConditionType.READY].reason is Reason.UNSCHEDULABLE
+    assert "4 addresses are missing of 15 wanted" in short[ConditionType.SUFFICIENT].message
+    assert verdicts(replace(served(), unschedulable=True))[ConditionType.SUFFICIENT].status
+
+
+def test_provisioning_that_is_off_is_told_like_a_pause() -> None:
+    policy = replace(policy_of(), provisioning=False)
+    found = {v.type: v for v in plan(served(assigned=14), policy, NOON, "nonce").verdicts}
+    for type_ in (ConditionType.READY, ConditionType.SUFFICIENT):
+        assert (found[type_].status, found[type_].reason) == (False, Reason.PROVISIONING_DISABLED)
+
+
+def test_an_obstacle_makes_a_pool_insufficient_and_is_ready_s_reason_only_where_pods_wait() -> None:
+    obstacle = Obstacle(Reason.WRONG_ZONE, "ENIConfig 'a' has no subnet in eu-1a")
+    enough = verdicts(replace(served(), candidates=(), obstacle=obstacle))
+    assert enough[ConditionType.READY].status
+    sufficient = enough[ConditionType.SUFFICIENT]
+    assert (sufficient.status, sufficient.reason, sufficient.message) == (False, obstacle.reason, obstacle.message)
+    short = verdicts(replace(served(assigned=14), candidates=(), obstacle=obstacle))
+    assert (short[ConditionType.READY].status, short[ConditionType.READY].reason) == (False, Reason.WRONG_ZONE)
+
+
+def test_every_refusing_subnet_is_named_and_none_blocks_while_another_gives() -> None:
+    full = replace(SUBNET, free_addresses=3, exhausted_until=NOON + 60)
+    other = replace(SUBNET, id=SubnetId("subnet-2"), cidr="10.9.0.0/16", exhausted_until=NOON + 30)
+    serving = replace(SUBNET, id=SubnetId("subnet-3"))
+    world = replace(served(assigned=14), subnets={s.id: s for s in (full, other, serving)})
+    both = replace(world, candidates=(full.id, other.id))
+    told = verdicts(both)
+    message = told[ConditionType.SUBNET_EXHAUSTED].message
+    assert message == (
+        "subnet subnet-1 (10.0.0.0/16) refused an address, 3 free when last asked, and subnet subnet-2 (10.9.0.0/16) "
+        "refused an address, 60000 free when last asked; next try at 2027-01-15T12:00:30Z"
+    )
+    assert told[ConditionType.SUFFICIENT].reason is Reason.SUBNET_FULL
+    some = verdicts(replace(both, candidates=(full.id, serving.id)))
+    assert some[ConditionType.SUBNET_EXHAUSTED].status
+    assert (some[ConditionType.SUFFICIENT].status, some[ConditionType.SUFFICIENT].reason) == (True, Reason.GROWING)

@@ -240,12 +240,69 @@ def test_an_eni_that_is_detaching_already_is_only_deleted() -> None:
     assert plan_of(world).actions == (RemoveEni(SECOND, None),)
 
 
-@pytest.mark.parametrize("why", ["silent", "paused", "leaving"])
+@pytest.mark.parametrize("why", ["never reported", "fell silent", "paused", "leaving"])
 def test_nothing_new_is_released_while(why: str) -> None:
     eni = attached(T3, 0, addresses=3)
-    world = world_of("t3.small", eni, usage=replace(usage(1, idle=cidrs_of(eni)[1:]), reported=why != "silent"))
-    decision = plan_of(replace(world, leaving=why == "leaving"), paused=why == "paused")
+    told = replace(usage(1, idle=cidrs_of(eni)[1:]), reported=why != "never reported")
+    told = replace(told, silent_since=50.0 if why == "fell silent" else None)
+    world = world_of("t3.small", eni, usage=told, leaving=why == "leaving")
+    decision = plan_of(world, paused=why == "paused")
     assert (decision.releasing, decision.surplus, decision.actions) == ({}, False, ())
+
+
+def test_nothing_is_changed_where_the_environment_forbids_provisioning() -> None:
+    eni = attached(T3, 0, addresses=2)
+    policy = replace(policy_of(warmIPs=0, releaseAfterSeconds=0), provisioning=False)
+    for told in (usage(0, idle=cidrs_of(eni)), replace(usage(2), pending=9)):
+        decision = plan(world_of("t3.small", eni, attached(T3, 1), usage=told, tags={"a": "b"}), policy, 100.0, "nonce")
+        assert (decision.actions, decision.releasing, decision.draining) == ((), {}, frozenset())
+
+
+def test_a_silent_agent_does_not_keep_the_pool_from_growing_or_ending_what_it_let_go() -> None:
+    eni = attached(T3, 0, addresses=2)
+    told = replace(usage(1, released=(Handover("10.0.0.11/32", "t1"),)), silent_since=50.0)
+    world = world_of("t3.small", eni, usage=told, releasing={PRIMARY: (Handover("10.0.0.11/32", "t1"),)})
+    assert [type(action) for action in plan_of(world).actions] == [Unassign]
+    assert plan_of(replace(world, usage=replace(told, pending=1))).actions == (AssignAddresses(PRIMARY, 1),)
+
+
+def test_a_cordoned_node_gives_addresses_back_but_neither_grows_nor_loses_an_eni() -> None:
+    first, second = attached(T3, 0, addresses=2), attached(T3, 1, addresses=2)
+    idle = (*cidrs_of(second), "10.0.0.11/32")
+    world = world_of("t3.small", first, second, usage=usage(1, idle=idle), unschedulable=True)
+    begun = plan_of(world)
+    assert (releasing_cidrs(begun), begun.draining, begun.actions) == (set(idle), frozenset(), ())
+    bare = world_of("t3.small", first, attached(T3, 1), usage=usage(2), unschedulable=True)
+    assert (plan_of(bare).draining, plan_of(replace(bare, draining=frozenset({SECOND}))).actions) == (frozenset(), ())
+    assert plan_of(replace(bare, usage=replace(usage(2), pending=5))).actions == ()
+
+
+def test_nodes_of_a_fleet_release_at_different_instants() -> None:
+    eni = attached(T3, 0, addresses=2)
+    world = world_of("t3.small", eni, usage=usage(1, idle=cidrs_of(eni)[1:]), surplus_since=100.0)
+    ends = {
+        spread: plan_of(replace(world, spread=spread), releaseAfterSeconds=5).recheck_at for spread in (0.0, 0.5, 1.0)
+    }
+    assert ends == {0.0: 105.0, 0.5: 105.5, 1.0: 106.0}
+
+
+def test_a_batch_bounds_what_one_turn_gives_back_and_the_next_turn_waits_anew() -> None:
+    eni = attached(T3, 0, addresses=3)
+    world = world_of("t3.small", eni, usage=usage(0, idle=cidrs_of(eni)), surplus_since=90.0)
+    decision = plan_of(world, releaseBatch=2, releaseAfterSeconds=5)
+    assert releasing_cidrs(decision) == {"10.0.0.10/32", "10.0.0.11/32"}
+    assert (decision.surplus, decision.recheck_at) == (False, 100.0)
+    rest = replace(world, releasing=decision.releasing, surplus_since=None)
+    assert (plan_of(rest, releaseBatch=2, releaseAfterSeconds=5).recheck_at) == 105.0
+
+
+def test_an_eni_leaves_only_with_the_batch_that_takes_its_last_cidr() -> None:
+    first, second = attached(T3, 0, addresses=1), attached(T3, 1, addresses=2)
+    world = world_of("t3.small", first, second, usage=usage(1, idle=cidrs_of(second)))
+    begun = plan_of(world, releaseBatch=1)
+    assert (len(releasing_cidrs(begun)), begun.draining) == (1, frozenset())
+    ended = plan_of(replace(world, releasing=begun.releasing), releaseBatch=1)
+    assert (len(releasing_cidrs(ended)), ended.draining) == (2, frozenset({SECOND}))
 
 
 @pytest.mark.parametrize("why", ["silent", "paused", "leaving"])
