@@ -36,7 +36,6 @@ def main() -> None:
     parser.add_argument("--contender", choices=CONTENDERS, action="append", help="only this one; may be repeated")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    figures = {}
     for name in asked.scenario or SCENARIOS:
         scenario = SCENARIOS[name]
         print(
@@ -47,8 +46,15 @@ def main() -> None:
             result = contend(scenario, CONTENDERS[contender], asked.nodes, seed=asked.seed, tell=_tell)
             _tell("")
             print(_row(_cells(contender, result)), flush=True)
-            figures[f"{name} {contender}"] = {**asdict(result), "ratio": round(result.ratio, 3)}
-    LATEST.write_text(json.dumps(figures, indent=2) + "\n")
+            _keep(f"{name} {contender}", result)
+
+
+def _keep(name: str, result: Result) -> None:
+    """Merges one result into the file of the latest ones, so that a run that is ended keeps what it has."""
+    latest = json.loads(LATEST.read_text()) if LATEST.exists() else {}
+    figures = {**asdict(result), "ratio": round(result.ratio, 3)}
+    figures = {key: None if value == float("inf") else value for key, value in figures.items()}  # JSON has no infinity
+    LATEST.write_text(json.dumps({**latest, name: figures}, indent=2, sort_keys=True) + "\n")
 
 
 def _tell(text: str) -> None:
