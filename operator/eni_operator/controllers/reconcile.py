@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 SHORTEST_WAIT_SECONDS: Final = 0.05
 FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 30.0
+NOT_FOUND: Final = 404
 KUBE_RESYNC_SECONDS: Final = 600.0
 """The API server is asked for everything again about this often: a watch tells nothing of what vanished while it was
 down."""
@@ -259,7 +260,12 @@ class Reconciler:
         self, node: KubeObject, workplace: Workplace, supply: Supply | None, planned: tuple[Verdict, ...]
     ) -> float:
         before = self._publisher.conditions
-        again = await self._publisher.publish(supply, refusals.merge(planned, workplace.refusals))
+        try:
+            again = await self._publisher.publish(supply, refusals.merge(planned, workplace.refusals))
+        except KubeError as error:
+            if error.status == NOT_FOUND:  # deleted while no watch was up: the next run makes it anew
+                self.observed.pool = None
+            raise
         after = self._publisher.conditions
         subject = Subject(self.node_name, node["metadata"].get("uid", ""))
         for notice in notices(before, after):

@@ -118,6 +118,18 @@ async def test_a_pool_that_somebody_deletes_comes_back() -> None:
     assert node.kube.snapshot()["metadata"]["ownerReferences"][0]["kind"] == "Node"
 
 
+async def test_a_pool_that_somebody_deleted_while_no_watch_was_up_comes_back_with_the_next_write() -> None:
+    node = OperatorNode()
+    await node.settle()
+    node.kube.pool = None
+    node.kube.node["status"]["capacity"]["pods"] = "8"
+    node.reconciler.observed.take("nodes", "MODIFIED", node.kube.node)
+    with pytest.raises(KubeError, match="404"):
+        await node.reconciler.once()
+    await node.reconciler.once()
+    assert node.kube.supply() is not None
+
+
 async def test_nothing_is_done_in_ec2_that_could_not_be_written_first() -> None:
     node = OperatorNode()
     await node.settle()
