@@ -122,8 +122,8 @@ class LiveNode:
             finally:
                 run.cancel()
                 await asyncio.gather(run, return_exceptions=True)
-            self.life = Life()
             await asyncio.sleep(1.0 if self._chance is None else self._chance.uniform(0.1, 20.0))
+            self.life = Life()
 
     def _fleet(self, life: Life) -> Fleet:
         self.sdk = EngineSdk(self.lab, life, self.calls, self.refuse)
@@ -202,7 +202,8 @@ class LiveNode:
             except AssertionError as error:
                 self._fail(str(error))
                 continue
-            if _substance(usage) != _substance(said) or clock() >= said_at + HEARTBEAT_SECONDS:
+            is_forgotten = "usage" not in self.kube.pool["status"]  # somebody deleted the pool
+            if is_forgotten or _substance(usage) != _substance(said) or clock() >= said_at + HEARTBEAT_SECONDS:
                 said, said_at = usage, clock()
                 self.kube.put_usage(usage)
 
@@ -241,6 +242,11 @@ class LiveNode:
         found = self.kube.supply()
         assert found is not None, f"{self.name} has no supply"
         return found
+
+    @property
+    def is_ready(self) -> bool:
+        """Tells whether the pool says that it serves every pod."""
+        return bool(self.kube.condition("Ready")["status"] == "True")
 
     def _moment(self) -> tuple[object, ...]:
         """Returns what stands still when nothing happens; reads of EC2 and heartbeats do not count."""
