@@ -61,10 +61,14 @@ CONFIGS = [
 def test_what_is_wrong_with_an_eniconfig_is_told_in_all_four_places(
     customized: Lab, reason: str, words: str, fields: Callable[[Lab], dict[str, object]]
 ) -> None:
-    customized.kubectl("delete", "eniconfig", "default", "--ignore-not-found")
-    if found := fields(customized):
+    eniconfig(customized, subnet=customized.cloud.subnet("pods-a"))
+    rest(customized, customized.nodes()[0], {})
+    found = fields(customized)
+    if found:
         eniconfig(customized, **found)
-    told_everywhere(customized, Case(reason, words, nothing, {}, pods=1), serves_again=False)
+    else:
+        customized.kubectl("delete", "eniconfig", "default")
+    told_everywhere(customized, Case(reason, words, nothing, {}, pods=1), rested=True, serves_again=False)
 
 
 def test_a_mended_eniconfig_counts_at_once_and_shows_who_uses_it(customized: Lab) -> None:
