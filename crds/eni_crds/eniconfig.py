@@ -22,7 +22,7 @@ class SubnetPolicy(StrEnum):
     MOST_FREE = "mostFree"
     """The one with the most free addresses."""
     ORDERED = "ordered"
-    """The first of the list, as long as it gives."""
+    """The first of the list that has enough for the next ENI."""
     PACKED = "packed"
     """The one with the fewest free addresses that still has enough."""
 

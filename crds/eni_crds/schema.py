@@ -100,7 +100,7 @@ ENICONFIG_RULES = [
             f"!has(self.tags) || self.tags.all(key, !key.contains('{names.TAG_RESERVED}') && "
             f"key != '{names.TAG_FORBIDDEN}' && !key.startsWith('aws:'))"
         ),
-        "message": f"tags must not have keys of AWS's own: none with {names.TAG_RESERVED}, {names.TAG_FORBIDDEN} or aws:",
+        "message": f"tags must have no key of AWS's own: none with {names.TAG_RESERVED}, {names.TAG_FORBIDDEN} or aws:",
         "fieldPath": ".tags",
     },
 ]

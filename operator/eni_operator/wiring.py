@@ -153,10 +153,12 @@ class Operator:
 
     def _process(self) -> Process:
         settings = self._settings
+        told = MetadataSource(self._metadata)
         region = Region(
             self._ec2,
             time.time,
-            source=MetadataSource(self._metadata) if settings.imds_only else None,
+            source=told if settings.imds_only else None,
+            spare=None if self._is_of_cluster else told,
             gather_seconds=GATHER_SECONDS if self._is_of_cluster else AT_ONCE,
             vpc_seconds=VPC_SECONDS if self._is_of_cluster else math.inf,
         )

@@ -46,6 +46,8 @@ SHORTEST_WAIT_SECONDS: Final = 0.05
 FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 30.0
 NOT_FOUND: Final = 404
+SILENCE_SECONDS: Final = 5.0
+"""How soon an agent that speaks again is noticed though it says nothing new."""
 KUBE_RESYNC_SECONDS: Final = 600.0
 """The API server is asked for everything again about this often: a watch tells nothing of what vanished while it was
 down."""
@@ -83,6 +85,7 @@ class Reconciler:
         self._resync_at = 0.0
         self._adopted_uid: str | None = None
         self._waiting = 0
+        self._grows = False
         self.succeeded_at: float | None = None
         """When a run last got through; None before the first."""
 
@@ -214,7 +217,7 @@ class Reconciler:
         settings = self._settings
         rules = Rules(settings.custom_networking, settings.subnet_discovery, settings.cluster_name)
         asked = sourcing.question(rules, choice, instance)
-        found = await workplace.subnets(asked, instance)
+        found = await workplace.subnets(asked, instance, growing=self._grows)
         return worlds.source(rules, choice, instance, found, workplace.believed, policy)
 
     def _world(self, node: KubeObject, pool: NodeIPPool, asked: Asked, workplace: Workplace) -> World:
@@ -227,19 +230,19 @@ class Reconciler:
         return worlds.world(node, self._settings, asked, usage, promised, workplace.believed)
 
     def _silent_at(self, pool: NodeIPPool) -> float | None:
-        """Returns when the agent's silence begins to matter, if it goes on."""
+        """Returns when the agent's silence begins to matter, if it goes on; or when to see whether it has ended."""
         spoke_at = worlds.spoken_at(pool.status.usage)
-        if spoke_at is None or self._seams.clock() - spoke_at > self._settings.agent_silent_seconds:
+        if spoke_at is None:
             return None
-        return spoke_at + self._settings.agent_silent_seconds + 1
+        return max(spoke_at + self._settings.agent_silent_seconds, self._seams.clock() + SILENCE_SECONDS)
 
     # Decide
 
     async def _decide(self, world: World, policy: Policy, workplace: Workplace) -> Plan:
         """Plans; where a new ENI may come from several subnets, with free counts that are not stale."""
         decision = self._decider.decide(world, policy)
-        creates = any(isinstance(action, CreateEni) for action in decision.actions)
-        if creates and len(world.candidates) > 1 and await workplace.refresh_subnets(world.candidates):
+        self._grows = any(isinstance(action, CreateEni) for action in decision.actions)
+        if self._grows and len(world.candidates) > 1 and await workplace.refresh_subnets(world.candidates):
             decision = self._decider.decide(replace(world, subnets=workplace.believed.subnets), policy)
         return decision
 

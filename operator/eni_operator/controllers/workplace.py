@@ -110,39 +110,40 @@ class Workplace:
         else:
             self._look_failure = None
 
-    async def subnets(self, question: Question, instance: Instance) -> tuple[Subnet, ...]:
+    async def subnets(self, question: Question, instance: Instance, *, growing: bool) -> tuple[Subnet, ...]:
         """Returns the answer to a question about subnets: EC2's last one where it does not answer now.
 
-        Where subnet discovery is denied that is the instance's own subnet, as VPC CNI promises.
+        Where subnet discovery is denied that is the instance's own subnet, as VPC CNI promises. ``growing`` means
+        that the pool makes ENIs, so that an old list will not do.
         """
         if question != self._asked:
             self._asked, self._found, self._subnet_failure = question, (), None
         waits = self._subnets_at()
         if waits is None or waits <= self._seams.clock():
-            await self._ask(question, instance)
+            await self._ask(question, instance, growing=growing)
         known = self._region.subnets.known()
         return tuple(known[subnet_id] for subnet_id in self._found if subnet_id in known)
 
     async def refresh_subnets(self, subnet_ids: Iterable[SubnetId]) -> bool:
-        """Asks for free counts again where they are old; tells whether they are new now."""
-        stale = self._region.subnets.stale(subnet_ids)
-        if not stale:
-            return False
+        """Asks for free counts and reservations where they are old; tells whether anything is new now."""
+        before = self._region.subnets.known()
         try:
-            await self._region.subnets.refresh(stale)
+            await self._region.subnets.refresh(self._region.subnets.stale(subnet_ids))
+            await self._region.subnets.look_up_reservations(subnet_ids)
         except Ec2Error as error:
             log.info("free counts of subnets are old", extra={"error": str(error)})
-            return False
-        return True
+        return self._region.subnets.known() != before
 
-    async def _ask(self, question: Question, instance: Instance) -> None:
+    async def _ask(self, question: Question, instance: Instance, *, growing: bool) -> None:
         subnets = self._region.subnets
         try:
             if question.ids:
                 await subnets.look_up(question.ids)
                 self._found = question.ids
             elif question.zone:
-                self._found = await subnets.find(instance.vpc_id, zone=question.zone, tags=question.tags)
+                self._found = await subnets.find(
+                    instance.vpc_id, zone=question.zone, tags=question.tags, growing=growing
+                )
         except Ec2Error as error:
             self._refused(question, instance, error)
         else:

@@ -25,6 +25,7 @@ class Region:
         ec2: the client; with a ``source`` nothing is read through it.
         clock: Unix seconds.
         source: who answers in EC2's place, as ``MetadataSource`` does.
+        spare: who knows the blocks of subnets in use where IAM denies to describe them.
         gather_seconds: how long a request waits for others to go with it in one call; zero: at once.
         sleep: waits out the window.
         vpc_seconds: VPC blocks older than this are asked for again at a resync; infinite where ``Hints`` tells of them.
@@ -36,13 +37,14 @@ class Region:
         clock: Callable[[], float],
         *,
         source: InstanceSource | None = None,
+        spare: InstanceSource | None = None,
         gather_seconds: float = AT_ONCE,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         vpc_seconds: float = math.inf,
     ) -> None:
         self.ec2 = ec2
         asked: InstanceSource = source if source is not None else ec2
-        self.subnets = Subnets(asked, clock)
+        self.subnets = Subnets(asked, clock, spare)
         self.types = InstanceTypes(asked, clock)
         self.vpcs = Vpcs(asked, clock)
         self.instances = Gatherer(

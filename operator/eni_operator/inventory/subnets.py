@@ -47,8 +47,10 @@ class Found:
 class Subnets:
     """The subnets seen so far; shared by all instances of a process."""
 
-    def __init__(self, source: SubnetSource, clock: Callable[[], float]) -> None:
+    def __init__(self, source: SubnetSource, clock: Callable[[], float], spare: SubnetSource | None = None) -> None:
         self._source = source
+        self._spare = spare
+        """Asked for the blocks of subnets where IAM denies the source: metadata knows those in use."""
         self._clock = clock
         self._subnets: dict[SubnetId, Subnet] = {}
         self._asked_at: dict[SubnetId, float] = {}
@@ -105,9 +107,18 @@ class Subnets:
             due = sorted(filter(is_due, subnet_ids))
             for start in range(0, len(due), MANY):
                 asked, asked_at = due[start : start + MANY], self._clock()
-                answers = await self._source.describe_subnets(asked)
+                answers = await self._describe(asked)
                 self._take(answers, asked_at)
                 self._note_missing(set(asked) - {subnet.id for subnet in answers}, asked_at)
+
+    async def _describe(self, subnet_ids: list[SubnetId]) -> list[Subnet]:
+        try:
+            return await self._source.describe_subnets(subnet_ids)
+        except DeniedError:
+            told = await self._spare.describe_subnets(subnet_ids) if self._spare is not None else []
+            if not told:
+                raise
+            return told
 
     def _take(self, answers: Iterable[Subnet], asked_at: float) -> None:
         for subnet in answers:

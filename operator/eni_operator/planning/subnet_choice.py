@@ -112,8 +112,8 @@ class Offers:
         return tuple(subnet for subnet in self.candidates if self.open_to[subnet.id] >= addresses)
 
     def _first(self, subnets: tuple[Subnet, ...], enough: tuple[Subnet, ...]) -> Subnet:
-        if self.policy is SubnetPolicy.ORDERED:
-            return subnets[0]
+        if self.policy is SubnetPolicy.ORDERED:  # an ENI that cannot be filled wastes its place on the instance
+            return (enough or subnets)[0]
         if self.policy is SubnetPolicy.PACKED and enough:
             return min(enough, key=lambda subnet: self.open_to[subnet.id])
         return max(subnets, key=lambda subnet: (self._has_reserved_prefixes(subnet), self.open_to[subnet.id]))

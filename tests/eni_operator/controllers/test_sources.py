@@ -6,7 +6,10 @@ import pytest
 
 from eni_crds.nodeippool import EniRole, Supply
 from eni_lab.aws.engine.knobs import Knobs
+from eni_operator.domain.eni import SubnetId
 from eni_operator.domain.policy import EnvironmentPolicy
+from eni_operator.ec2.errors import DeniedError
+from eni_operator.inventory.subnets import Subnets
 from eni_testing.operator_node import OperatorNode
 
 QUICK = Knobs(throttling=False).without_delays()
@@ -118,12 +121,15 @@ async def test_discovery_uses_subnets_that_are_tagged_and_leaves_those_tagged_ou
     assert "kubernetes.io/role/cni=0" in (supply(node).enis[0].excluded or "")
 
 
-async def test_discovery_that_is_denied_falls_back_to_the_primarys_subnet_and_says_so() -> None:
+async def test_discovery_that_is_denied_falls_back_to_the_primarys_subnet_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def denied(*_: object, **__: object) -> tuple[SubnetId, ...]:
+        raise DeniedError("DescribeSubnets", "UnauthorizedOperation", "You are not authorized")
+
+    monkeypatch.setattr(Subnets, "find", denied)
     node = Place()
     tag(node, subnet(node, 1), **{"kubernetes.io__role__cni": "1"})
-    await node.step()
-    node.start()
-    node.refuse["DescribeSubnets"] = ("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
     node.agent.want(12)
     await node.settle()
     assert secondary_subnets(node) == {subnet(node, 0)}

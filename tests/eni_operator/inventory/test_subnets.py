@@ -183,6 +183,19 @@ async def test_reservations_ec2_does_not_tell_stay_unknown(
     assert subnets.get(A).reservations == RESERVED
 
 
+async def test_where_iam_denies_them_the_blocks_come_from_who_knows_them(vpc: Vpc) -> None:
+    vpc.error = DeniedError("DescribeSubnets")
+    subnets = Subnets(vpc, vpc.clock, spare=Vpc())
+    await subnets.look_up([A])
+    assert subnets.get(A).cidr == "10.0.0.0/20"
+
+
+async def test_a_denial_is_told_where_nobody_else_knows_the_subnet(vpc: Vpc) -> None:
+    vpc.error = DeniedError("DescribeSubnets")
+    with pytest.raises(DeniedError):
+        await Subnets(vpc, vpc.clock, spare=Vpc()).look_up([NONE])
+
+
 async def test_an_error_leaves_what_was_known(vpc: Vpc, subnets: Subnets) -> None:
     await subnets.look_up([A])
     vpc.error = Ec2UnavailableError("DescribeSubnets")

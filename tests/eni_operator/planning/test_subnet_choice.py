@@ -70,8 +70,13 @@ def test_one_plan_spreads_enis_over_subnets_when_one_has_not_enough() -> None:
     assert created(plan_of(world)) == [("a", 14), ("b", 10)]
 
 
-def test_an_eni_takes_what_is_left_and_the_next_one_the_rest() -> None:
+def test_an_eni_goes_where_it_can_be_filled_though_another_subnet_is_listed_first() -> None:
     world = growing(subnet("a", 6), subnet("b", 500), pods=24, subnet_policy=ORDERED)
+    assert created(plan_of(world)) == [("b", 10)]
+
+
+def test_where_none_has_enough_an_eni_takes_what_is_left_and_the_next_one_the_rest() -> None:
+    world = growing(subnet("a", 6), subnet("b", 7), pods=24, subnet_policy=ORDERED)
     assert created(plan_of(world)) == [("a", 5), ("b", 5)]
 
 
