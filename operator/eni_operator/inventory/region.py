@@ -31,7 +31,7 @@ class Region:
         vpc_seconds: VPC blocks older than this are asked for again at a resync; infinite where ``Hints`` tells of them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what has a default is passed by name
         self,
         ec2: Ec2Api,
         clock: Callable[[], float],

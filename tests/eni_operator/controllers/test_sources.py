@@ -124,10 +124,10 @@ async def test_discovery_uses_subnets_that_are_tagged_and_leaves_those_tagged_ou
 async def test_discovery_that_is_denied_falls_back_to_the_primarys_subnet_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def denied(*_: object, **__: object) -> tuple[SubnetId, ...]:
+    async def refuse(*_: object, **__: object) -> tuple[SubnetId, ...]:
         raise DeniedError("DescribeSubnets", "UnauthorizedOperation", "You are not authorized")
 
-    monkeypatch.setattr(Subnets, "find", denied)
+    monkeypatch.setattr(Subnets, "find", refuse)
     node = Place()
     tag(node, subnet(node, 1), **{"kubernetes.io__role__cni": "1"})
     node.agent.want(12)
