@@ -127,7 +127,7 @@ class Town:
 
 
 async def soak(seed: int, seconds: float, events: Callable[[Town], Awaitable[None]]) -> list[str]:
-    """Lives a town through so many seconds; returns its history and every call, fails where a law was broken or does not hold now."""
+    """Lives a town through so many seconds; returns its history and every call, fails where a law does not hold."""
     town = Town(seed)
     try:
         await town.live(seconds, events)
