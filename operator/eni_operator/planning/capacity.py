@@ -32,6 +32,9 @@ class Target:
     """Addresses pods wait for at this moment; part of every other figure."""
     wanted: int
     """What the pool grows or shrinks to: demand, cooling and spare, in whole slots or ENIs, under every limit."""
+    wanted_in_prefixes: int
+    """The same where prefixes can be had: in mode ``auto`` none is given back below this, or it would come again when
+    its slot is free."""
     unlimited: int
     """What ``wanted`` would be if ENIs and ``maximumIPs`` set no limit."""
     reachable: int
@@ -71,29 +74,58 @@ def target(world: World, policy: Policy, grain: Grain, holdings: Holdings) -> Ta
     """Returns how much to hold. Law: more demand never gives less; nothing of an earlier plan enters."""
     if Family.IPV4 not in policy.families:
         return _ONE_ENI
+    needed = _needed(world, policy, grain, holdings)
+    useful = grain.whole(maximum_pods(world, policy) + world.usage.cooling)
+    useful = useful if needed.ceiling is None else min(useful, needed.ceiling)
+    keeps_burst = _law(policy, grain, world.instance.limits).keeps_burst
+    return Target(
+        pending=world.usage.pending,
+        wanted=needed.wanted,
+        wanted_in_prefixes=max(needed.wanted, _needed(world, policy, grain.in_prefixes(), holdings).wanted),
+        unlimited=needed.unlimited,
+        reachable=needed.reachable,
+        ceiling=needed.ceiling,
+        maximum_ips=policy.maximum_ips,
+        burst_slots=_burst_slots(grain, world.instance.limits, useful - needed.wanted) if keeps_burst else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    """What the law comes to for one grain; see ``Target``."""
+
+    unlimited: int
+    reachable: int
+    ceiling: int | None
+
+    @property
+    def wanted(self) -> int:
+        """Returns what is to be held under every limit."""
+        return min(self.unlimited, self.reachable, self.unlimited if self.ceiling is None else self.ceiling)
+
+
+def _needed(world: World, policy: Policy, grain: Grain, holdings: Holdings) -> _Needed:
     usage = world.usage
     law = _law(policy, grain, world.instance.limits)
-    pods = maximum_pods(world, policy) + usage.cooling
     asked = max(usage.assigned + usage.pending + usage.cooling + law.spare, law.minimum)
-    needed = min(asked, pods)
-    unlimited = -(-needed // law.unit) * law.unit
-    ceiling = None if policy.maximum_ips is None else _ceiling(policy.maximum_ips, grain, holdings)
-    reachable = _reachable(world, policy, grain, holdings)
-    wanted = min(unlimited, reachable, unlimited if ceiling is None else ceiling)
-    useful = grain.whole(pods) if ceiling is None else min(grain.whole(pods), ceiling)
-    return Target(
-        pending=usage.pending,
-        wanted=wanted,
-        unlimited=unlimited,
-        reachable=reachable,
-        ceiling=ceiling,
-        maximum_ips=policy.maximum_ips,
-        burst_slots=_burst_slots(grain, world.instance.limits, useful - wanted) if law.keeps_burst else 0,
+    needed = min(asked, maximum_pods(world, policy) + usage.cooling)
+    return _Needed(
+        unlimited=-(-needed // law.unit) * law.unit,
+        reachable=_reachable(world, policy, grain, holdings),
+        ceiling=None if policy.maximum_ips is None else _ceiling(policy.maximum_ips, grain, holdings),
     )
 
 
 _ONE_ENI: Final = Target(
-    pending=0, wanted=0, unlimited=0, reachable=0, ceiling=None, maximum_ips=None, burst_slots=1, bare_least=1
+    pending=0,
+    wanted=0,
+    wanted_in_prefixes=0,
+    unlimited=0,
+    reachable=0,
+    ceiling=None,
+    maximum_ips=None,
+    burst_slots=1,
+    bare_least=1,
 )
 """IPv6 alone: a /80 outlasts every pod, so one ENI that new addresses may go onto is all there is to hold."""
 

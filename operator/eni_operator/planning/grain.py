@@ -24,6 +24,10 @@ class Grain:
     exclusive: bool
     """True: CIDRs of the other size are not wanted and leave."""
 
+    def in_prefixes(self) -> "Grain":
+        """Returns the grain of a pool that minds no kind when prefixes can be had, every other one as it is."""
+        return self if self.exclusive else Grain(ADDRESSES_PER_PREFIX, exclusive=False)
+
     def is_wrong(self, cidr: str) -> bool:
         """Tells whether the mode does not want this CIDR."""
         return self.exclusive and size(cidr) != self.size

@@ -165,8 +165,8 @@ class Holdings:
 
     @property
     def addresses_kept(self) -> int:
-        """Counts the addresses that are in no handshake."""
-        return sum(size(cidr) for holding in self.serving for cidr in holding.kept)
+        """Counts the addresses that are in no handshake, or in one that pods hold up."""
+        return sum(size(cidr) for holding in self.serving for cidr in (*holding.kept, *holding.leaving))
 
     @property
     def staying(self) -> tuple[Holding, ...]:

@@ -91,10 +91,11 @@ def surplus(holdings: Holdings, target: Target, grain: Grain, *, room: int) -> t
 
 
 def _right(holdings: Holdings, target: Target, grain: Grain) -> Iterator[str]:
-    over = supply.least(holdings, grain) - target.wanted
+    have = supply.least(holdings, grain)
     for holding, cidr in _idle_by_usefulness(holdings):
-        if not supply.is_unwanted(holding, cidr, grain) and size(cidr) <= over:
-            over -= size(cidr)
+        floor = target.wanted if size(cidr) == 1 else target.wanted_in_prefixes
+        if not supply.is_unwanted(holding, cidr, grain) and have - size(cidr) >= floor:
+            have -= size(cidr)
             yield cidr
 
 

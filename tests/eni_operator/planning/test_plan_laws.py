@@ -148,9 +148,11 @@ def test_a_settled_pool_holds_what_it_wants_or_says_why_not(type_: str, steps: l
 @given(type_=TYPES, steps=STEPS)
 @without_deadline
 def test_a_settled_pool_holds_nothing_idle_beyond_what_it_wants(type_: str, steps: list[Step]) -> None:
+    """Mode ``auto`` keeps prefixes while it has to take single addresses: they would come again in the free slot."""
     pool = pool_of(type_, steps)
     for settled in live(pool, steps):
-        idle = [cidr for cidr in pool.agent.usage().idle if is_wanted(pool, cidr)]
+        kept = 16 if pool.policy.mode is Mode.AUTO and pool.ec2.fragmented else None
+        idle = [c for c in pool.agent.usage().idle if is_wanted(pool, c) and size(c) != kept]
         assert all(supply_of(pool) - size(cidr) < settled.wanted for cidr in idle)
 
 

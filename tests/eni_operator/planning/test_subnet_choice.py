@@ -16,7 +16,7 @@ from eni_operator.planning.plan import Plan, plan
 from eni_testing.pool_simulation import SUBNET, attached, instance_of
 from eni_testing.worlds import policy_of, world_of
 
-C5 = instance_of("c5.xlarge")
+C5, T3 = instance_of("c5.xlarge"), instance_of("t3.small")
 FULL_PRIMARY = attached(C5, 0, addresses=14)
 ORDERED, PACKED, MOST_FREE = SubnetPolicy.ORDERED, SubnetPolicy.PACKED, SubnetPolicy.MOST_FREE
 LATER = 100.0
@@ -188,3 +188,12 @@ class TestModeAuto:
         world = world_of("c5.xlarge", primary, usage=Usage(pending=50, reported=True), subnets=(resting,))
         decision = plan_of(world, mode="auto", maximumENIs=2)
         assert (decision.wanted, decision.maximum_pods) == (28, 30)
+
+    def test_a_prefix_that_took_the_last_slot_of_the_only_subnet_with_prefixes_stays(self) -> None:
+        """Single addresses would do with less, but then the slot were free and the prefix would come again."""
+        resting, whole = subnet("a", 500, fragmented_until=LATER), subnet("b", 500)
+        enis = (attached(T3, 0, addresses=1, subnet=resting), attached(T3, 1, prefixes=3, subnet=whole))
+        usage = Usage(assigned=33, reported=True, idle=enis[1].prefixes[2:])
+        world = world_of("t3.small", *enis, usage=usage, subnets=(resting, whole))
+        decision = plan_of(world, mode="auto", warmIPs=1, maximumENIs=2, releaseAfterSeconds=0)
+        assert (decision.actions, decision.releasing) == ((), {})
