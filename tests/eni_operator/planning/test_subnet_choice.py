@@ -192,8 +192,8 @@ class TestModeAuto:
     def test_a_prefix_that_took_the_last_slot_of_the_only_subnet_with_prefixes_stays(self) -> None:
         """Single addresses would do with less, but then the slot were free and the prefix would come again."""
         resting, whole = subnet("a", 500, fragmented_until=LATER), subnet("b", 500)
-        enis = (attached(T3, 0, addresses=1, subnet=resting), attached(T3, 1, prefixes=3, subnet=whole))
-        usage = Usage(assigned=33, reported=True, idle=enis[1].prefixes[2:])
+        enis = (attached(T3, 0, subnet=resting), attached(T3, 1, addresses=2, prefixes=1, subnet=whole))
+        usage = Usage(assigned=2, reported=True, idle=enis[1].prefixes)
         world = world_of("t3.small", *enis, usage=usage, subnets=(resting, whole))
-        decision = plan_of(world, mode="auto", warmIPs=1, maximumENIs=2, releaseAfterSeconds=0)
-        assert (decision.actions, decision.releasing) == ((), {})
+        decision = plan_of(world, mode="auto", maximumENIs=2, releaseAfterSeconds=0)
+        assert (decision.wanted, decision.actions, decision.releasing) == (2, (), {})
