@@ -12,6 +12,7 @@ import random
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -51,6 +52,8 @@ HINT_SECONDS: Final = 5.0
 """How often it is looked whether metadata is to be asked; ``inventory.hints`` says how often it is."""
 GATHER_SECONDS: Final = 0.1
 """In scope ``cluster`` what nodes ask within this time is one call."""
+CLUSTER_RESYNC_SECONDS: Final = 300
+"""In scope ``cluster`` no metadata tells of ENIs of others either; asking for all nodes together is cheap."""
 VPC_SECONDS: Final = 600.0
 """In scope ``cluster`` no metadata tells of new VPC blocks, so EC2 is asked."""
 STATUS_SECONDS: Final = {"node": 60.0, "cluster": 10.0}
@@ -116,7 +119,7 @@ class Operator:
     """The parts of one process, and how they hang together."""
 
     def __init__(self, settings: Settings, configuration: object, kube: KubeClient, ec2: Ec2Client) -> None:
-        self._settings = replace(settings, resync_seconds=int(RESYNC_SECONDS)) if settings.imds_only else settings
+        self._settings = replace(settings, resync_seconds=_resync_seconds(settings))
         self._configuration = configuration
         self._kube = kube
         self._ec2 = ec2
@@ -258,6 +261,15 @@ class Operator:
             return "no run has got through yet" if instants or not self._is_of_cluster else ""
         age = time.time() - max(succeeded)
         return f"no run has got through for {age:.0f} s" if age > STALE_SECONDS else ""
+
+
+def _resync_seconds(settings: Settings) -> int:
+    """Returns how often an instance is looked at though nothing hints at a change."""
+    if settings.imds_only:
+        return int(RESYNC_SECONDS)
+    return (
+        min(settings.resync_seconds, CLUSTER_RESYNC_SECONDS) if settings.scope == "cluster" else settings.resync_seconds
+    )
 
 
 def _identity(settings: Settings) -> str:

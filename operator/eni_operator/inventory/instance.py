@@ -219,7 +219,7 @@ class InstanceInventory:
         used = {facts.subnet_id, *(eni.subnet_id for eni in seen.values())}
         await self.subnets.look_up(used, again=Ask.FACTS in what)
         self.attachments.observe(seen.values(), attached_only=Ask.AVAILABLE not in what)
-        self._resync_at = now + self._resync_seconds * self._jitter()
+        self._resync_at = self._region.resync_at(now, self._resync_seconds, self._jitter)
 
     def instance(self, maximum_pods: int | None) -> Instance:
         """Returns the instance as a plan needs it; ``look`` must have succeeded once.

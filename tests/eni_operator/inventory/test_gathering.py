@@ -1,14 +1,18 @@
 """Requests made together: who gets which answer, and what happens when one fails or goes."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from eni_operator.domain.eni import InstanceId
 from eni_operator.ec2.api import MANY
+from eni_operator.ec2.client import Ec2Client, open_client
 from eni_operator.ec2.errors import Ec2UnavailableError
+from eni_operator.ec2.throttle import Throttle
 from eni_operator.inventory.gathering import Gatherer
+from eni_operator.inventory.region import Region
 
 
 class Desk:
@@ -126,3 +130,16 @@ async def test_what_waits_for_a_forgotten_instance_ends() -> None:
     desk.window.set()
     await turns()
     assert desk.asked == []
+
+
+@pytest.fixture
+async def ec2() -> AsyncIterator[Ec2Client]:
+    async with open_client(Throttle(time.monotonic, asyncio.sleep), region="us-east-1") as client:
+        yield client
+
+
+async def test_instances_that_ask_together_are_looked_at_again_at_the_same_instant(ec2: Ec2Client) -> None:
+    together = Region(ec2, lambda: 0.0, gather_seconds=0.1)
+    assert {together.resync_at(now, 300, lambda: 1.2) for now in (901.0, 1000.0, 1199.0)} == {1200.0}
+    alone = Region(ec2, lambda: 0.0)
+    assert alone.resync_at(1000.0, 300, lambda: 1.2) == 1360.0
