@@ -9,7 +9,7 @@ ROOTS := operator node_agent cni_shim crds e2e tests benchmarks
 export PYTHONSAFEPATH = 1
 export PATH := $(RUN):$(PATH)
 
-.PHONY: help deps demo test check lint types imports unit netns e2e conformance bench fleet crds requirements
+.PHONY: help deps demo test check lint types imports unit soak netns e2e conformance bench fleet crds requirements
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ imports: deps  ## The layers of the architecture
 
 unit: deps  ## Tests that need neither root nor a cluster
 	pytest -q -m "not netns and not e2e" tests
+
+soak: deps  ## The whole operator in everything at once: SOAK_SEEDS=200 times ten virtual minutes, about a second each
+	SOAK_SEEDS=$(or $(SOAK_SEEDS),200) pytest -q tests/eni_operator/controllers/test_soak.py
 
 netns: deps  ## Tests of the kernel's part, in network namespaces (root)
 	pytest -q -m netns tests
