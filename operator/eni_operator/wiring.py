@@ -12,7 +12,6 @@ import random
 import secrets
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -267,9 +266,9 @@ def _resync_seconds(settings: Settings) -> int:
     """Returns how often an instance is looked at though nothing hints at a change."""
     if settings.imds_only:
         return int(RESYNC_SECONDS)
-    return (
-        min(settings.resync_seconds, CLUSTER_RESYNC_SECONDS) if settings.scope == "cluster" else settings.resync_seconds
-    )
+    if settings.scope == "cluster":
+        return min(settings.resync_seconds, CLUSTER_RESYNC_SECONDS)
+    return settings.resync_seconds
 
 
 def _identity(settings: Settings) -> str:
