@@ -4,13 +4,12 @@ Every manifest VPC CNI accepts is accepted: ``subnet`` and ``securityGroups`` as
 optional. ``crds/eniconfigs.yaml`` is generated from here by ``eni_crds.schema``.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from eni_crds.nodeippool import Cidr, Condition, Contract, PolicySpec, Snat
+from eni_crds.nodeippool import Condition, Contract, PolicySpec, Snat, SupplySubnet
 
 SubnetId = Annotated[str, Field(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
 SecurityGroupId = Annotated[str, Field(pattern=r"^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]
@@ -84,20 +83,6 @@ class ENIConfigSpec(Contract):
     """Translation for nodes that use this ENIConfig."""
 
 
-class SubnetStatus(Contract):
-    """A subnet of an ENIConfig as last seen."""
-
-    id: str
-    zone: str
-    cidr: Cidr
-    free: int
-    """Free addresses when last asked."""
-    exhausted_until: datetime | None = None
-    """The latest instant until which a node leaves it alone after a refused address."""
-    fragmented_until: datetime | None = None
-    """The latest instant until which a node asks it for no /28."""
-
-
 class ENIConfigStatus(Contract):
     """What the leading operator knows of it."""
 
@@ -106,7 +91,8 @@ class ENIConfigStatus(Contract):
     subnet_count: int | None = None
     free: int | None = None
     """Free addresses of all its subnets."""
-    subnets: list[SubnetStatus] = []
+    subnets: list[SupplySubnet] = []
+    """As the nodes have them: free counts when last asked, the latest back-off of any."""
     conditions: list[Condition] = []
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from eni_crds.conditions import ConditionType, Reason
-from eni_crds.eniconfig import ENIConfig, ENIConfigStatus, SubnetStatus
+from eni_crds.eniconfig import ENIConfig, ENIConfigStatus
 from eni_crds.names import ENICONFIG_GROUP, ENICONFIG_KIND, ENICONFIG_VERSION
 from eni_crds.nodeippool import Condition, ConditionStatus, SupplySubnet
 from eni_operator.controllers.kube import KubeError, KubeObject, LeaderApi, Pages
@@ -78,7 +78,7 @@ def status_of(config: KubeObject, uses: Sequence[Use], before: ENIConfigStatus, 
     )
 
 
-def _subnets(uses: Iterable[Use], now: float) -> list[SubnetStatus]:
+def _subnets(uses: Iterable[Use], now: float) -> list[SupplySubnet]:
     seen: dict[str, list[SupplySubnet]] = {}
     for use in uses:
         for subnet in use.subnets:
@@ -86,9 +86,9 @@ def _subnets(uses: Iterable[Use], now: float) -> list[SubnetStatus]:
     return [_subnet(seen[name], now) for name in sorted(seen)]
 
 
-def _subnet(seen: Sequence[SupplySubnet], now: float) -> SubnetStatus:
+def _subnet(seen: Sequence[SupplySubnet], now: float) -> SupplySubnet:
     """Nodes asked at different times; the least that any was told misleads nobody who is short of addresses."""
-    return SubnetStatus(
+    return SupplySubnet(
         id=seen[0].id,
         zone=seen[0].zone,
         cidr=seen[0].cidr,

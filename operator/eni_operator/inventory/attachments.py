@@ -178,11 +178,6 @@ class Attachments:
 
     # What we did ourselves
 
-    def remembered(self, enis: Iterable[Eni]) -> None:
-        """Takes over what a predecessor wrote down; it counts until EC2's answers keep lacking it."""
-        self.version += 1
-        self._enis |= {eni.id: eni for eni in enis if eni.id not in self._enis}
-
     def created(self, eni: Eni) -> None:
         """An ENI was created, or an own one found."""
         self.version += 1

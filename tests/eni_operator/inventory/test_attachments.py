@@ -239,12 +239,3 @@ def test_an_eni_that_we_detach_is_not_looked_at_again_and_again(belief: Attachme
     belief.observe([eni(attached=attachment())])
     belief.detaching(ONE)
     assert belief.look_again_at() is None
-
-
-def test_what_a_predecessor_wrote_counts_until_answers_keep_lacking_it(belief: Attachments, clock: Clock) -> None:
-    belief.remembered([eni("10.0.0.5", attached=attachment())])
-    belief.observe([eni(attached=attachment())])
-    assert only(belief).addresses == ("10.0.0.5",)
-    clock.now += CONFIRM_SECONDS
-    belief.observe([eni(attached=attachment())])
-    assert only(belief).addresses == ()
