@@ -76,14 +76,13 @@ def test_a_mended_eniconfig_counts_at_once_and_shows_who_uses_it(customized: Lab
     eniconfig(customized, subnets={"ids": [customized.cloud.subnet(f"pods-{letter}") for letter in "ab"]})
     with crowded(customized, node, 2, {}):
         wait_for("both pods run", lambda: len(running_pods(customized)) == 2, seconds=PATIENCE_SECONDS)
-        [config] = json.loads(customized.kubectl("get", "eniconfigs", "-o", "json"))["items"]
         pods_subnet = customized.cloud.subnet("pods-a")
         supply = observed.pool(customized, node.name).supply
         assert {eni["subnetID"] for eni in supply["enis"] if eni["role"] == "secondary"} == {pods_subnet}
-        assert supply["eniConfig"] == config["metadata"]["name"]
+        assert supply["eniConfig"] == "default"
 
     def columns() -> bool:
-        shown = customized.kubectl("get", "eniconfigs").splitlines()
+        shown = customized.kubectl("get", "eniconfig", "default").splitlines()
         return shown[0].split()[:6] == ["NAME", "NODES", "SUBNETS", "FREE", "READY", "REASON"] and " True " in shown[1]
 
     wait_for("kubectl get eniconfig shows it in use", columns, seconds=120)

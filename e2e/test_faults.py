@@ -43,20 +43,6 @@ def is_at_rest(pool: observed.Pool) -> bool:
     return pool.is_settled and pool.addresses == pool.wanted
 
 
-def start_anew(lab: Lab, node: str) -> None:
-    """Replaces the node's operator, so that it knows nothing of what EC2 refused before."""
-    here = (
-        "-n",
-        "kube-system",
-        "-l",
-        "app.kubernetes.io/name=eni-operator",
-        "--field-selector",
-        f"spec.nodeName={node}",
-    )
-    lab.kubectl("delete", "pod", "--now", *here)
-    lab.wait_until("a new operator", "wait", "pod", *here, "--for=condition=Ready", "--timeout=1s")
-
-
 def assert_sound(lab: Lab, pods: list[observed.Pod]) -> None:
     """Every pod has an address of its own node that nobody else has; EC2 holds nothing that belongs to nobody."""
     assert observed.misplaced(lab, pods) == []
@@ -149,70 +135,3 @@ def test_a_rule_deleted_on_the_node_is_put_back(cluster: Lab) -> None:
         cluster, node.name, "the repair shows", lambda pool: pool.reason("DriftDetected") == "NetworkRepaired"
     )
     assert "rule" in repaired.conditions["DriftDetected"]["message"]
-
-
-REFUSALS = [
-    pytest.param(
-        {"mode": "secondary"},
-        {"action": "AssignPrivateIpAddresses", "code": "RequestLimitExceeded", "status": 503, "count": 0},
-        ("Throttled", "AssignPrivateIpAddresses"),
-        id="throttled",
-    ),
-    pytest.param(
-        {"mode": "secondary"},
-        {"action": "*", "lose_reply": True, "count": 0, "caller": "*"},
-        ("EC2Unreachable", "does not answer"),
-        id="endpoint unreachable",
-    ),
-    pytest.param({"minimumIPs": 29}, None, ("ENILimit", "m5.large"), id="ENI limit"),
-    pytest.param(
-        {"mode": "prefix"},
-        {"action": "AssignPrivateIpAddresses", "code": "InsufficientCidrBlocks", "count": 0},
-        ("NoFreePrefix", "/28"),
-        id="no free prefix",
-    ),
-    pytest.param(
-        {"mode": "secondary"},
-        {"action": "AssignPrivateIpAddresses", "code": "InsufficientFreeAddressesInSubnet", "count": 0},
-        ("SubnetFull", "subnet"),
-        id="subnet full",
-    ),
-]
-
-
-@pytest.mark.parametrize(("policy", "fault", "expected"), REFUSALS)
-def test_ec2s_no_is_told_in_the_pool(
-    cluster: Lab, policy: dict[str, object], fault: dict[str, object] | None, expected: tuple[str, str]
-) -> None:
-    """A minimum above what is held makes the pool ask; the fault makes EC2 refuse."""
-    node = cluster.nodes()[1].name
-    if fault is not None:
-        cluster.cloud.control("POST", "/_lab/faults", fault)
-    edit(cluster, node, {"minimumIPs": 20, **policy})
-    reason, words = expected
-
-    def told(pool: observed.Pool) -> bool:
-        return any(c["reason"] == reason and words in c["message"] for c in pool.conditions.values())
-
-    wait_for_pool(cluster, node, f"{reason} with {words!r}", told)
-    cluster.cloud.control("DELETE", "/_lab/faults")
-    start_anew(cluster, node)
-    assert_sound(cluster, observed.pods(cluster, "app=fault"))
-
-
-def test_a_missing_permission_is_named_in_the_pool_and_in_the_pods_events(cluster: Lab) -> None:
-    cluster.cloud.control("POST", "/_lab/denials", {"action": "AssignPrivateIpAddresses"})
-    cluster.kubectl("scale", "deployment", "fault", "--replicas=26")
-    permission = "ec2:AssignPrivateIpAddresses"
-
-    def events() -> bool:
-        listed = json.loads(cluster.kubectl("get", "events", "-o", "json"))["items"]
-        return any(item["reason"] == "FailedCreatePodSandBox" and permission in item["message"] for item in listed)
-
-    wait_for(f"an event of a pod names {permission}", events, seconds=90, interval=0.5)
-    columns = cluster.kubectl("get", "nodeippools")
-    assert "AccessDenied" in columns
-    conditions = [pool.conditions["AccessDenied"] for pool in observed.pools(cluster)]
-    assert any(permission in condition["message"] for condition in conditions)
-    cluster.cloud.control("DELETE", "/_lab/denials")
-    assert_sound(cluster, workload.scale(cluster, 26, seconds=150, name="fault"))

@@ -70,11 +70,12 @@ class ENIConfigSpec(Contract):
     """Groups of every ENI made from here; the primary ENI's otherwise."""
     subnets: SubnetSelector | None = None
     """Several subnets. Without custom networking the primary ENI goes on serving pods beside them."""
-    subnet_policy: SubnetPolicy = SubnetPolicy.MOST_FREE
+    subnet_policy: SubnetPolicy | None = None
+    """Which of the subnets the next ENI comes from; mostFree where it is not set."""
     node_selector: LabelSelector | None = None
     """Nodes that use this ENIConfig when neither pool nor label nor annotation names one."""
-    priority: int = 0
-    """Of several ENIConfigs whose selectors match, the highest counts; the first by name among equals."""
+    priority: int | None = None
+    """Of several whose selectors match the highest counts, 0 where it is not set; among equals the first by name."""
     policy: PolicySpec = PolicySpec()
     """Pool policy for nodes that use this ENIConfig; the NodeIPPool's own spec wins."""
     tags: Annotated[dict[str, str], Field(max_length=40)] = {}

@@ -53,7 +53,7 @@ def _names(
 def _selected(labels: Mapping[str, str], configs: Mapping[str, KubeObject]) -> str | None:
     """Returns the ENIConfig of the highest priority whose selector fits; the first by name among equals."""
     fitting = [
-        (-spec.priority, name)
+        (-(spec.priority or 0), name)
         for name, found in configs.items()
         if (found.get("spec") or {}).get("nodeSelector") is not None
         and (spec := _read(found)[0]) is not None

@@ -121,7 +121,7 @@ def source(
         candidates=candidates,
         security_groups=groups,
         groups_follow=own or not rules.custom_networking,
-        subnet_policy=config.subnet_policy if config and uses_config(rules, choice) else SubnetPolicy.MOST_FREE,
+        subnet_policy=(config.subnet_policy if config is not None else None) or SubnetPolicy.MOST_FREE,
         obstacle=obstacle,
         excluded=_excluded(rules, enis, known or {}),
     )
