@@ -520,7 +520,8 @@ class FakePool:
                 self.perform(action)
             self.agent.observe(self.supply())
             is_still = not decision.actions and before == (self.releasing, self.draining)
-            waits = decision.recheck_at if decision.recheck_at not in self._back_offs() else None
+            rests = decision.recheck_at in self._back_offs() and not decision.surplus
+            waits = None if rests else decision.recheck_at
             if is_still and (waits is None or waits <= self.now):
                 return decision
             self.now = max(self.now, waits or self.now)
