@@ -10,7 +10,9 @@ from eni_operator.domain.eni import SubnetId
 from eni_operator.domain.policy import EnvironmentPolicy
 from eni_operator.ec2.errors import DeniedError
 from eni_operator.inventory.subnets import Subnets
+from eni_testing import virtual_loop
 from eni_testing.operator_node import OperatorNode
+from eni_testing.stories import dual_stack
 
 QUICK = Knobs(throttling=False).without_delays()
 BLOCKS = ("10.0.101.0/24", "10.0.102.0/24")
@@ -40,7 +42,7 @@ def config(node: Place, name: str = "pods", **spec: Any) -> None:
     node.kube.eniconfigs = [*node.kube.eniconfigs, {"metadata": {"name": name}, "spec": spec}]
 
 
-def supply(node: Place) -> Supply:
+def supply(node: OperatorNode) -> Supply:
     found = node.kube.supply()
     assert found is not None
     return found
@@ -245,3 +247,34 @@ async def test_provisioning_disabled_changes_nothing_in_ec2_and_says_so() -> Non
         await node.step()
     assert {call for call in node.calls if not call.startswith(("Describe", "Get"))} == set()
     assert node.kube.condition("Ready")["reason"] == "ProvisioningDisabled"
+
+
+async def test_every_network_card_has_an_address_to_give_where_cards_are_managed() -> None:
+    node = OperatorNode("p4d.24xlarge", knobs=QUICK, multi_card=True)
+    node.agent.want(3)
+    await node.settle()
+    held = {eni.network_card: len(eni.addresses) for eni in supply(node).enis}
+    assert sorted(held) == [0, 1, 2, 3]
+    assert min(held.values()) == 1
+    assert supply(node).limits.cards == [15, 15, 15, 15]
+
+
+async def test_other_cards_are_left_alone_where_they_are_not_managed() -> None:
+    node = OperatorNode("p4d.24xlarge", knobs=QUICK)
+    node.agent.want(3)
+    await node.settle()
+    assert {eni.network_card for eni in supply(node).enis} == {0}
+
+
+def test_an_ipv6_pool_has_one_prefix_an_eni_and_gives_its_ipv4_addresses_back() -> None:
+    async def story() -> Supply:
+        node = dual_stack()
+        await node.settle()
+        node.kube.put_spec({"families": ["IPv6"]})
+        await node.settle()
+        await node.close()
+        return node.supply
+
+    found = virtual_loop.run(story())
+    assert {len(eni.ipv6_prefixes) for eni in found.enis} == {1}
+    assert (found.wanted, found.totals.addresses) == (0, 0)
