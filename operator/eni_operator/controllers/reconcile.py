@@ -206,6 +206,7 @@ class Reconciler:
             resync_seconds=self._settings.resync_seconds,
             changed=lambda: self.trigger.poke("ec2", urgent=True),
         )
+        self._workplace.inventory.attachments.took_over(worlds.cidrs(self._publisher.supply))
         return self._workplace
 
     def _choose(self, node: KubeObject, pool: NodeIPPool) -> Choice | None:
@@ -215,7 +216,8 @@ class Reconciler:
 
     async def _source(self, choice: Choice | None, instance: Instance, policy: Policy, workplace: Workplace) -> Source:
         settings = self._settings
-        rules = Rules(settings.custom_networking, settings.subnet_discovery, settings.cluster_name)
+        discovers = settings.subnet_discovery and not settings.imds_only  # metadata knows no other subnets
+        rules = Rules(settings.custom_networking, discovers, settings.cluster_name)
         asked = sourcing.question(rules, choice, instance)
         found = await workplace.subnets(asked, instance, growing=self._grows)
         return worlds.source(rules, choice, instance, found, workplace.believed, policy)

@@ -62,6 +62,11 @@ class Running:
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.port}{path}") as reply:
             return reply.status, await reply.text()
 
+    async def ec2_calls(self) -> int:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.ec2.url}/_lab/calls?last=1000") as reply:
+            told = await reply.json()
+        return sum(call["caller"] == "AKIDOPERATOR" for call in told["calls"])
+
     async def until(self, addresses: int) -> None:
         await eventually(lambda: self.addresses >= addresses, f"{addresses} addresses", within=15)
 
@@ -76,9 +81,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, scope: str = "node") -> AsyncIterator[Running]:
+async def running(tmp_path: Path, scope: str = "node", **more: str) -> AsyncIterator[Running]:
     async with running_ec2() as ec2, KubeStub().serve() as kube:
-        await kube.put(NODES, node("node-a", ec2.run_instance()))
+        first = ec2.run_instance()
+        await kube.put(NODES, node("node-a", first))
         await kube.put(NODES, node("node-b", ec2.run_instance()))
         config, port = tmp_path / "kubeconfig", free_port()
         config.write_text(KUBECONFIG.format(url=kube.url))
@@ -91,6 +97,8 @@ async def running(tmp_path: Path, scope: str = "node") -> AsyncIterator[Running]
             "AWS_ACCESS_KEY_ID": "AKIDOPERATOR",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "ENI_METRICS_ADDRESS": f"127.0.0.1:{port}",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{ec2.url}/imds/{first}",
+            **more,
         }
         command = (sys.executable, "-m", "eni_operator", "--scope", scope)
         process = await asyncio.create_subprocess_exec(*command, env=environ)
@@ -229,6 +237,16 @@ async def test_in_scope_cluster_one_process_serves_every_node(tmp_path: Path) ->
         [condition] = configs["unused"]["status"]["conditions"]
         assert (condition["status"], condition["reason"]) == ("False", "ENIConfigInvalid")
         assert any("fieldManager=eni-operator-leader" in request for request in operator.kube.requests)
+
+
+async def test_in_imds_only_mode_it_tells_what_metadata_shows_and_calls_no_ec2(tmp_path: Path) -> None:
+    async with running(tmp_path, ENABLE_IMDS_ONLY_MODE="true") as operator:
+        await eventually(lambda: bool(operator.status.get("supply")), "a supply", within=15)
+        [primary] = operator.status["supply"]["enis"]
+        assert (primary["role"], primary["subnetCIDR"], primary["state"]) == ("primary", "10.0.0.0/20", "attached")
+        assert await operator.ec2_calls() == 0
+        reasons = {c["type"]: c["reason"] for c in operator.status["conditions"]}
+        assert reasons["Sufficient"] != "NoSubnet"
 
 
 async def test_wrong_settings_are_told_in_one_go() -> None:
