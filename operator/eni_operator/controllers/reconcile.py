@@ -206,7 +206,8 @@ class Reconciler:
             resync_seconds=self._settings.resync_seconds,
             changed=lambda: self.trigger.poke("ec2", urgent=True),
         )
-        self._workplace.inventory.attachments.took_over(worlds.cidrs(self._publisher.supply))
+        supply = self._publisher.supply
+        self._workplace.inventory.took_over(worlds.cidrs(supply) if supply is not None else None)
         return self._workplace
 
     def _choose(self, node: KubeObject, pool: NodeIPPool) -> Choice | None:

@@ -63,6 +63,14 @@ def handshakes(supply: Supply | None) -> Handshakes:
     )
 
 
+def cidrs(supply: Supply | None) -> frozenset[tuple[EniId, str]]:
+    """Returns what a supply says is on which ENI, as EC2 lists it."""
+    enis = supply.enis if supply is not None else []
+    return frozenset(
+        (EniId(eni.id), cidr) for eni in enis for cidr in (*eni.addresses, *eni.prefixes, *eni.ipv6_prefixes)
+    )
+
+
 def usage(reported: ReportedUsage | None, *, silent_after: float, now: float) -> Usage:
     """Returns what the agent says; nothing is known before it has spoken.
 

@@ -42,6 +42,11 @@ class Attachments:
         self._made: dict[Key, float] = {}
         self._removed: dict[Key, float] = {}
         self._moved_at = clock()
+        self._written: frozenset[Key] | None = None
+        """What a predecessor wrote down; None: there is no telling, and none is needed."""
+        self._sure_at = 0.0
+        self.is_unsure = False
+        """True while something is left out until a later answer shows it too."""
         self.version = 0
         """Counts what was taken in; a plan made of an older belief must not be performed."""
 
@@ -90,7 +95,7 @@ class Attachments:
         self._moved_at = now
         self._removed = {key: at for key, at in self._removed.items() if now - at < GRACE_SECONDS}
         self._made = {key: at for key, at in self._made.items() if now - at < GRACE_SECONDS}
-        missing, self._missing, self._open = self._missing, {}, {}
+        missing, self._missing, self._open, self.is_unsure = self._missing, {}, {}, False
         answers = {eni.id: eni for eni in seen if not self._is_old((eni.id, _ENI))}
         believed, self._enis = self._enis, {}
         for eni_id in believed.keys() | answers.keys():
@@ -123,7 +128,8 @@ class Attachments:
     def _merge_cidrs(
         self, eni_id: EniId, old: tuple[str, ...], new: tuple[str, ...], missing: dict[Key, float], now: float
     ) -> tuple[str, ...]:
-        shown = tuple(cidr for cidr in new if not self._is_old((eni_id, cidr)))
+        fresh = (cidr for cidr in new if not self._is_old((eni_id, cidr)))
+        shown = tuple(cidr for cidr in fresh if cidr in old or not self._may_be_old((eni_id, cidr), now))
         lacking = (cidr for cidr in old if cidr not in new)
         return shown + tuple(cidr for cidr in lacking if self._still_believed((eni_id, cidr), missing, now))
 
@@ -166,6 +172,14 @@ class Attachments:
         """Tells whether an answer that shows this is older than our removal of it."""
         return self._differs(key, self._removed)
 
+    def _may_be_old(self, key: Key, now: float) -> bool:
+        """Tells whether a predecessor may have given this back, and forgotten it, a moment before it died."""
+        if self._written is None or key in self._written or now >= self._sure_at:
+            return False
+        self._open[key] = self._sure_at
+        self.is_unsure = True
+        return True
+
     def _is_ours(self, key: Key) -> bool:
         """Tells whether an answer that shows this otherwise is older than our own change of it."""
         return self._differs(key, self._made)
@@ -175,6 +189,14 @@ class Attachments:
             return False
         self._open[key] = done[key] + GRACE_SECONDS
         return True
+
+    def took_over(self, written: Iterable[Key]) -> None:
+        """A process begins, and its predecessor wrote these CIDRs down: others count when answers go on showing them.
+
+        EC2 may still list what the predecessor gave back; a pod must never get that.
+        """
+        self._written = frozenset(written)
+        self._sure_at = self._clock() + CONFIRM_SECONDS
 
     # What we did ourselves
 

@@ -6,7 +6,7 @@ Counterpart: ``execution.executor``, which keeps the belief up to date with what
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import Flag, auto
 from typing import Final
 
@@ -14,14 +14,14 @@ from eni_operator.domain.eni import Eni, EniId, InstanceId
 from eni_operator.domain.instance import Instance, InstanceLimits
 from eni_operator.ec2.api import Ec2Api, InstanceFacts
 from eni_operator.ec2.errors import Ec2Error, UnknownInstanceError
-from eni_operator.inventory.attachments import Attachments
+from eni_operator.inventory.attachments import Attachments, Key
 from eni_operator.inventory.learned_limits import LearnedLimits
 from eni_operator.inventory.region import Region
 
 DOUBT_SECONDS: Final = 0.5
 """How soon after a doubtful failure to ask: EC2 answers with what was true a moment ago."""
 LATE_SECONDS: Final = 5.0
-"""How soon after a call without an answer to ask once more: what it did may show only by then."""
+"""How soon after a call without an answer, or whose caller died, to ask once more: what it did may show only then."""
 LEAST_GAP_SECONDS: Final = 1.0
 """Never ask more often than this, whatever is open."""
 FIRST_RETRY_SECONDS: Final = 1.0
@@ -72,7 +72,7 @@ class InstanceInventory:
         self._wanted = _EVERYTHING
         self._wanted_at = 0.0
         self._late_at: float | None = None
-        """When to ask once more for what a call without an answer may have done."""
+        """When to ask once more for what a call may have done whose answer nobody got."""
         self._doubts = 0
         self._settled_doubts = 0
 
@@ -96,6 +96,15 @@ class InstanceInventory:
         """Returns the VPC's IPv6 blocks."""
         return self._region.vpcs.ipv6_cidrs(self._facts.vpc_id) if self._facts else ()
 
+    def took_over(self, written: Iterable[Key] | None) -> None:
+        """A process begins; ``written`` is what its predecessor wrote down, None where it wrote nothing.
+
+        It may have died of any call, so what there is then is asked for once more.
+        """
+        self.attachments.took_over(written or ())
+        if written is not None:
+            self._late_at = self._clock() + LATE_SECONDS
+
     # When to ask, and what
 
     def look_at(self) -> float:
@@ -117,7 +126,7 @@ class InstanceInventory:
     @property
     def doubtful(self) -> bool:
         """Tells whether EC2 must be asked before anything more is done there."""
-        return self._doubts > self._settled_doubts
+        return self._doubts > self._settled_doubts or self.attachments.is_unsure
 
     def hinted(self, what: Ask) -> None:
         """Notes that EC2 seems to differ from our belief; what is under way may go on meanwhile."""

@@ -16,10 +16,10 @@ from eni_testing.stories import STORIES, Story, tell
 STALE: Final = {
     "attaching_seconds": 0.5,
     "detaching_seconds": 2.0,
-    "describe_lag_seconds": 1.0,
+    "describe_lag_seconds": 3.0,
     "visible_after_seconds": 0.5,
 }
-"""EC2 as it is: states take their time, Describe tells what was true a second ago, and what is new is not found yet."""
+"""EC2 as it is: states take their time, Describe tells what was true 3 s ago, and what is new is not found yet."""
 
 pytestmark = pytest.mark.timeout(300)
 

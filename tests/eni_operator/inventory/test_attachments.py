@@ -239,3 +239,23 @@ def test_an_eni_that_we_detach_is_not_looked_at_again_and_again(belief: Attachme
     belief.observe([eni(attached=attachment())])
     belief.detaching(ONE)
     assert belief.look_again_at() is None
+
+
+def test_what_a_predecessor_may_have_given_back_counts_when_a_later_answer_shows_it_too(
+    belief: Attachments, clock: Clock
+) -> None:
+    belief.took_over([(ONE, "10.0.0.5")])
+    belief.observe([eni("10.0.0.5", "10.0.0.6", attached=attachment())])
+    assert (only(belief).addresses, belief.is_unsure) == (("10.0.0.5",), True)
+    assert belief.look_again_at() == clock.now + CONFIRM_SECONDS
+    clock.now += CONFIRM_SECONDS
+    belief.observe([eni("10.0.0.5", "10.0.0.6", attached=attachment())])
+    assert (only(belief).addresses, belief.is_unsure) == (("10.0.0.5", "10.0.0.6"), False)
+
+
+def test_what_we_assign_ourselves_counts_though_no_predecessor_wrote_it(belief: Attachments) -> None:
+    belief.took_over([])
+    belief.observe([eni(attached=attachment())])
+    belief.assigned(ONE, Assigned(addresses=("10.0.0.6",)))
+    belief.observe([eni("10.0.0.6", attached=attachment())])
+    assert (only(belief).addresses, belief.is_unsure) == (("10.0.0.6",), False)

@@ -116,6 +116,19 @@ async def test_what_a_call_without_an_answer_did_is_looked_for_again_when_it_mus
     assert node.calls == ["DescribeNetworkInterfaces"] * 4  # attached and available: at once, and again
 
 
+async def test_what_a_predecessor_did_as_it_died_is_looked_for_and_nothing_is_done_on_unsure_ground() -> None:
+    node = await BelievedNode().started()
+    eni = node.lab.engine.region.enis_of(node.id)[0].id
+    node.lab.call("AssignPrivateIpAddresses", NetworkInterfaceId=eni, SecondaryPrivateIpAddressCount=1)
+    successor = node.inventory_of(node.id)
+    successor.took_over([])
+    await successor.look()
+    assert (successor.attachments.enis[0].addresses, successor.doubtful) == ((), True)
+    node.lab.now += 5
+    await successor.look()
+    assert (len(successor.attachments.enis[0].addresses), successor.doubtful) == (1, False)
+
+
 async def test_a_doubt_stays_until_ec2_has_answered() -> None:
     node = await BelievedNode().started()
     node.inventory.doubt()
