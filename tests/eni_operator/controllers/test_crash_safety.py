@@ -11,6 +11,7 @@ import pytest
 
 from eni_testing import virtual_loop
 from eni_testing.engine_sdk import Fate
+from eni_testing.live_node import Cloud, LiveNode
 from eni_testing.stories import STORIES, Story, tell
 
 STALE: Final = {
@@ -20,6 +21,8 @@ STALE: Final = {
     "visible_after_seconds": 0.5,
 }
 """EC2 as it is: states take their time, Describe tells what was true 3 s ago, and what is new is not found yet."""
+
+ASSIGN: Final = "AssignPrivateIpAddresses"
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -48,3 +51,19 @@ def test_whatever_goes_wrong_all_ends_well(story: Story, fate: Fate) -> None:
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_the_same_holds_when_ec2_tells_old_news(story: Story, fate: Fate) -> None:
     assert told_with_each_step(story, fate, every=2, **STALE) >= 4
+
+
+def test_a_successor_does_not_assign_again_what_its_predecessor_did_not_write_down() -> None:
+    async def program() -> list[str]:
+        node = LiveNode(Cloud())
+        await node.settle()
+        node.calls.clear()
+        first = node.life
+        first.arm(1, Fate.DIES_AFTER)  # the first writes what is wanted
+        node.want(8)
+        await node.settle()
+        assert first.struck == ASSIGN
+        await node.close()
+        return node.calls
+
+    assert virtual_loop.run(program()).count(ASSIGN) == 1

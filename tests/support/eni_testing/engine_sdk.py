@@ -115,7 +115,10 @@ class Lab(Protocol):
 
 
 class EngineSdk:
-    """What the SDK's client does. ``refuse`` answers errors by API, ``lose_reply_of`` loses the next answer of one."""
+    """What the SDK's client does; ``calls`` names what reaches EC2.
+
+    ``refuse`` answers errors by API, ``lose_reply_of`` loses the next answer of one.
+    """
 
     def __init__(self, lab: Lab, life: Life, calls: list[str], refuse: dict[str, Refusal]) -> None:
         self._lab = lab
@@ -125,10 +128,10 @@ class EngineSdk:
         self.lose_reply_of: set[str] = set()
 
     async def _make_api_call(self, operation: str, parameters: dict[str, Any]) -> Any:
-        self._calls.append(operation)
         return await self._life.step(operation, lambda: self._perform(operation, parameters), _unanswered)
 
     def _perform(self, operation: str, parameters: dict[str, Any]) -> Any:
+        self._calls.append(operation)
         if operation in self._refuse:
             raise _client_error(operation, *self._refuse[operation])
         try:
