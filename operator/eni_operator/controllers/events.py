@@ -8,7 +8,7 @@ on the pods that wait.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from eni_crds.conditions import ConditionType, Reason
@@ -132,7 +132,6 @@ class _Allowance:
 class _Letter:
     subject: Subject
     notice: Notice
-    host: str = field(default="", compare=False)
 
 
 class Events:
@@ -150,7 +149,7 @@ class Events:
         level = logging.WARNING if notice.warning else logging.INFO
         log.log(level, notice.message, extra={"reason": notice.reason, "about": subject.name})
         if self._is_allowed(subject) and not self._queue.full():
-            self._queue.put_nowait(_Letter(subject, notice, subject.name))
+            self._queue.put_nowait(_Letter(subject, notice))
 
     def forget(self, name: str) -> None:
         """Forgets a node that is gone."""
@@ -199,7 +198,7 @@ def _event(letter: _Letter, name: str, namespace: str, now: str) -> KubeObject:
         "type": "Warning" if notice.warning else "Normal",
         "reason": notice.reason,
         "message": notice.message[:MESSAGE_LIMIT],
-        "source": {"component": COMPONENT, "host": letter.host},
+        "source": {"component": COMPONENT},
         "firstTimestamp": now,
         "lastTimestamp": now,
         "count": 1,

@@ -127,6 +127,7 @@ class Reconciler:
         """Abandons what is under way in EC2."""
         if self._workplace is not None:
             await self._workplace.close()
+        self._process.events.forget(self.node_name)
         metrics.forget_pool(self.node_name)
 
     async def _resync(self) -> None:

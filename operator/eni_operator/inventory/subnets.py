@@ -66,17 +66,9 @@ class Subnets:
         """Returns a subnet that was looked up before and exists."""
         return self._subnets[subnet_id]
 
-    def cidrs(self) -> dict[SubnetId, str]:
-        """Returns the block of every subnet known."""
-        return {subnet.id: subnet.cidr for subnet in self._subnets.values()}
-
     def known(self) -> dict[SubnetId, Subnet]:
         """Returns every subnet looked up so far that exists."""
         return dict(self._subnets)
-
-    def missing(self, subnet_ids: Iterable[SubnetId]) -> tuple[SubnetId, ...]:
-        """Returns those that were asked for and do not exist."""
-        return tuple(i for i in subnet_ids if i in self._missing and i not in self._subnets)
 
     def stale(self, subnet_ids: Iterable[SubnetId]) -> tuple[SubnetId, ...]:
         """Returns those whose count of free addresses is too old to make an ENI by, or was never told."""
@@ -86,7 +78,7 @@ class Subnets:
         return self._clock() - self._asked_at.get(subnet_id, _NEVER)
 
     async def look_up(self, subnet_ids: Iterable[SubnetId], *, again: bool = False) -> None:
-        """Asks for the subnets not known yet, or for all of them again. Unknown ids are no error: see ``missing``."""
+        """Asks for the subnets not known yet, or for all of them again; those that do not exist stay unknown."""
         wanted_at = self._clock()
 
         def is_due(subnet_id: SubnetId) -> bool:

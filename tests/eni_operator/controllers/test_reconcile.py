@@ -256,3 +256,11 @@ async def test_a_plan_made_before_something_ended_is_not_performed(monkeypatch: 
     monkeypatch.undo()
     await node.settle()
     assert node.agent.pending == 0
+
+
+async def test_a_node_that_is_gone_leaves_nothing_with_the_events() -> None:
+    node = OperatorNode()
+    await node.step()
+    assert node.events._allowances  # its kubelet takes more pods than the instance can address, and was told so
+    await node.reconciler.close()
+    assert not node.events._allowances
