@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eni_cni_shim import spec
-from eni_cni_shim.spec import CniError, Code, Interface, Invocation, NetConf, PodArgs
+from eni_cni_shim.spec import CniError, Code, Ends, Interface, Invocation, NetConf, PodArgs
 from eni_testing import cni
 
 GOLDEN = Path(__file__).parent / "golden"
 HOST = Interface("eni0a1b2c3d4e5", "ee:58:0a:00:01:17")
 POD = Interface("eth0", "ea:58:0a:00:01:17")
+ENDS = Ends(HOST, POD, ("10.0.1.23",))
 NETNS = "/var/run/netns/cni-1"
 ATTACHMENTS = "cni.dev/valid-attachments"
 
@@ -46,7 +47,7 @@ def test_unknown_fields_are_ignored() -> None:
 @pytest.mark.parametrize("version", spec.VERSIONS)
 def test_result_has_the_shape_of_its_version(version: str) -> None:
     invocation = Invocation("ADD", NetConf(version, "eni"), netns=NETNS)
-    result = spec.dump_result(invocation, "10.0.1.23", HOST, POD)
+    result = spec.dump_result(invocation, [ENDS])
     assert json.loads((GOLDEN / f"add-{version}.json").read_text()) == json.loads(result)
 
 
@@ -196,14 +197,14 @@ def test_valid_attachments_are_read() -> None:
 @pytest.mark.parametrize("version", spec.VERSIONS)
 def test_own_result_differs_in_nothing_even_when_others_added_to_it(version: str) -> None:
     invocation = Invocation("ADD", NetConf(version, "eni"), netns=NETNS)
-    previous = json.loads(spec.dump_result(invocation, "10.0.1.23", HOST, POD))
+    previous = json.loads(spec.dump_result(invocation, [ENDS]))
     previous["interfaces"].append({"name": "ifb0"})
-    assert spec.differences(previous, "10.0.1.23", HOST, POD) == []
+    assert spec.differences(previous, [ENDS]) == []
 
 
 @pytest.mark.parametrize("previous", [{}, {"ips": None, "interfaces": "?"}, {"ips": [1], "interfaces": [None]}])
 def test_a_previous_result_of_another_pod_differs_in_everything(previous: dict[str, Any]) -> None:
-    assert len(spec.differences(previous, "10.0.1.23", HOST, POD)) == 3
+    assert len(spec.differences(previous, [ENDS])) == 3
 
 
 JSON = st.recursive(

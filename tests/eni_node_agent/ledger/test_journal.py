@@ -11,12 +11,13 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_node_agent.ledger import journal as journal_module
 from eni_node_agent.ledger.journal import Journal, JournalError
 from eni_node_agent.ledger.ledger import Holding
+from eni_testing.holdings import held
 
 
 def holding(number: int) -> Holding:
     key = SandboxKey("eni", f"{number:064x}", "eth0")
     pod = Sandbox(key, "/run/netns/x", "default", f"web-{number}", f"uid-{number}")
-    return Holding(pod, f"10.0.{number // 250}.{number % 250}", "eni-1", since=float(number))
+    return held(pod, f"10.0.{number // 250}.{number % 250}", since=float(number))
 
 
 def test_remembers_holdings_and_resting_addresses_over_a_restart(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_an_address_that_is_held_again_rests_no_more(tmp_path: Path) -> None:
 def test_refuses_a_second_owner_of_an_address(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "ledger.db")) as journal:
         journal.hold(holding(1))
-        other = Holding(Sandbox(SandboxKey("eni", "other", "eth0")), holding(1).address, "eni-1", since=0)
+        other = held(Sandbox(SandboxKey("eni", "other", "eth0")), holding(1).address)
         with pytest.raises(JournalError, match=r"ledger\.db cannot be written"):
             journal.hold(other)
         assert journal.replay().holdings == (holding(1),)

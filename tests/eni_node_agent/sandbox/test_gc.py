@@ -1,6 +1,7 @@
 from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.sandbox import gc, names
+from eni_testing.holdings import held
 
 
 class Memory:
@@ -14,7 +15,7 @@ KEY = SandboxKey("eni", "c1", "eth0")
 
 def ledger_holding(address: str, key: SandboxKey = KEY) -> Ledger:
     ledger = Ledger(Memory())
-    ledger.adopt(Holding(Sandbox(key), address, "eni-1", since=100.0))
+    ledger.adopt(held(Sandbox(key), address, since=100.0))
     return ledger
 
 
@@ -28,7 +29,7 @@ def test_link_names_differ_by_sandbox_and_fit_the_kernel() -> None:
 def test_adopts_addresses_of_live_pods_that_the_journal_forgot() -> None:
     ledger = ledger_holding("10.0.1.5")
     adopted = gc.adopt_from_kernel(ledger, {"10.0.1.5": "eni1", "10.0.1.6": "eni2"}, now=200)
-    assert [(holding.address, names.host_ifname(holding.sandbox.key)) for holding in adopted] == [("10.0.1.6", "eni2")]
+    assert [(holding.address, holding.links[0].host_ifname) for holding in adopted] == [("10.0.1.6", "eni2")]
     assert gc.departed(ledger, {names.host_ifname(KEY), "eni2"}, now=300) == []
 
 

@@ -10,6 +10,7 @@ from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.sandbox import names, pool
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
 from eni_testing.eventually import eventually
+from eni_testing.holdings import held
 from eni_testing.supplies import eni, supply
 
 
@@ -253,7 +254,7 @@ async def test_a_sandbox_adopted_from_the_kernel_is_known_again_by_its_link() ->
     world.supply("10.0.1.5", "10.0.1.6")
     key = sandbox("a").key
     recovered = Sandbox(names.recovered_key(names.host_ifname(key)))
-    world.ledger.adopt(Holding(recovered, "10.0.1.5", "", since=0))
+    world.ledger.adopt(held(recovered, "10.0.1.5", eni_id=""))
     assert list(world.pool.assignments()) == []
     assert (await world.pool.assign(sandbox("a"))).address == "10.0.1.5"
     released = await world.pool.release(key)
