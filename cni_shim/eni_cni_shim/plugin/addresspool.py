@@ -78,7 +78,7 @@ class Assignment:
 
 
 class NoAddressError(Exception):
-    """Not every address could be had; the runtime may try again. ``reason`` is a machine reason, the message is for a person."""
+    """Not all addresses could be had, the runtime may try again. ``reason`` is for machines, the message for people."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -20,12 +20,13 @@ from eni_cni_shim.plugin.netlink import (
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE, RTM_NEWNEIGH, RTM_GETNEIGH = 20, 22, 24, 26, 28, 30
-RTM_NEWRULE, RTM_GETRULE = 32, 34
+RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 4, 5, 18, 27, 28
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 31, 32, 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, NDA_DST, NDA_LLADDR = 1, 2, 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE, FRA_SRC, FRA_PRIORITY, FRA_TABLE = 1, 4, 5, 15, 2, 6, 15
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 254, 4, 1, 0, 253
+RT_TABLE_LOCAL, RTPROT_KERNEL, RTN_LOCAL = 255, 2, 2
 IFF_UP, NUD_PERMANENT, FR_ACT_TO_TBL = 1, 0x80, 1
 IFA_F_NODAD = 2
 
@@ -118,6 +119,20 @@ def new_host_route(index: int, address: str, table: int = RT_TABLE_MAIN) -> Mess
     return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body + dump_attribute(RTA_OIF, _U32.pack(index)))
 
 
+def new_local_route(index: int, address: str) -> Message:
+    """Returns ``local 2001:db8::17 dev <link>``, by which packets to the address are the pod's own.
+
+    The kernel makes it of an IPv6 address only when a worker of its own comes by (addrconf_dad_work()): what arrives in
+    the milliseconds before would be lost.
+    """
+    packed = _packed(address)
+    body = _ROUTE.pack(
+        _family(packed), 8 * len(packed), 0, 0, RT_TABLE_LOCAL, RTPROT_KERNEL, RT_SCOPE_UNIVERSE, RTN_LOCAL, 0
+    )
+    body += dump_attribute(RTA_DST, packed) + dump_attribute(RTA_OIF, _U32.pack(index))
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
 def new_default_route(index: int, gateway: str, table: int = RT_TABLE_MAIN) -> Message:
     """Returns ``default via <gateway> dev <link> table <table>``, for a table below 256."""
     packed = _packed(gateway)
@@ -128,10 +143,12 @@ def new_default_route(index: int, gateway: str, table: int = RT_TABLE_MAIN) -> M
 
 def new_source_rule(address: str, table: int, priority: int) -> Message:
     """Returns ``from <address> lookup <table> priority <priority>``."""
-    packed = _packed(address)
-    body = _RULE.pack(_family(packed), 0, 8 * len(packed), 0, _table8(table), 0, 0, FR_ACT_TO_TBL, 0)
-    body += dump_attribute(FRA_SRC, packed) + dump_attribute(FRA_PRIORITY, _U32.pack(priority))
-    return Message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body + dump_attribute(FRA_TABLE, _U32.pack(table)))
+    return Message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, _source_rule(address, table, priority))
+
+
+def delete_source_rule(address: str, table: int, priority: int) -> Message:
+    """Returns the removal of such a rule; ENOENT when there is none."""
+    return Message(RTM_DELRULE, 0, _source_rule(address, table, priority))
 
 
 def new_neighbour(index: int, address: str, mac: str) -> Message:
@@ -220,6 +237,13 @@ def _mac(kind: int, mac: str) -> bytes:
 
 def _number(payload: bytes | None) -> int:
     return int(_U32.unpack(payload)[0]) if payload else 0
+
+
+def _source_rule(address: str, table: int, priority: int) -> bytes:
+    packed = _packed(address)
+    body = _RULE.pack(_family(packed), 0, 8 * len(packed), 0, _table8(table), 0, 0, FR_ACT_TO_TBL, 0)
+    body += dump_attribute(FRA_SRC, packed) + dump_attribute(FRA_PRIORITY, _U32.pack(priority))
+    return body + dump_attribute(FRA_TABLE, _U32.pack(table))
 
 
 def _packed(address: str) -> bytes:

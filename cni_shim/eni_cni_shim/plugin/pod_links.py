@@ -16,7 +16,7 @@ messages only; ``pod_network`` sends them, how packets go on from the host is th
 
 import hashlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 from eni_cni_shim import spec
@@ -64,8 +64,13 @@ def has_ipv6(link: PodLink) -> bool:
     return any(":" in address for address in link.all_addresses)
 
 
-def pod_messages(made: Made) -> Iterator[Message]:
-    """Yields what the pod's end needs, in the order that the kernel takes it in."""
+def pod_messages(made: Made, rules: Collection[tuple[int, str, int]] = ()) -> Iterator[Message]:
+    """Yields what the pod's end needs, in the order that the kernel takes it in.
+
+    Args:
+        made: the link.
+        rules: those the pod has, as ``messages.parse_rule`` returns them; a rule outlives the link it was made for.
+    """
     number, link, veth = made
     host = ends(link).host
     ifindex, table = veth.peer_ifindex, _table(number)
@@ -73,12 +78,20 @@ def pod_messages(made: Made) -> Iterator[Message]:
     for address in link.all_addresses:
         hop = spec.gateway(number, ipv6=":" in address)
         yield messages.new_address(ifindex, address)
-        if ":" not in hop:  # fe80::1 is on the link by its very kind
+        if ":" in hop:  # fe80::1 is on the link by its very kind
+            yield messages.new_local_route(ifindex, address)
+        else:
             yield messages.new_host_route(ifindex, hop, table)
         yield messages.new_neighbour(ifindex, hop, host.mac)
         yield messages.new_default_route(ifindex, hop, table)
-        if number:
+        if number and (RULE_PRIORITY, spec.with_mask(address), table) not in rules:
             yield messages.new_source_rule(address, table, RULE_PRIORITY)
+
+
+def rule_removals(made: Made) -> Iterator[Message]:
+    """Yields what takes the pod's rules for a link back."""
+    if made.number:
+        yield from (messages.delete_source_rule(a, made.number, RULE_PRIORITY) for a in made.link.all_addresses)
 
 
 def host_messages(made: Made, route_table: int) -> Iterator[Message]:
@@ -88,6 +101,15 @@ def host_messages(made: Made, route_table: int) -> Iterator[Message]:
     for address in made.link.all_addresses:
         yield messages.new_neighbour(ifindex, address, pod.mac)
         yield messages.new_host_route(ifindex, address, route_table)
+
+
+def rules_of(where: Socket) -> set[tuple[int, str, int]]:
+    """Returns the policy rules of both families."""
+    return {
+        messages.parse_rule(answer.body)
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for answer in where.dump(messages.get_rules(family))
+    }
 
 
 class View:

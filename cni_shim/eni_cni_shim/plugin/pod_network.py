@@ -95,15 +95,9 @@ def add(netns: int, assignment: Assignment, mtu: int, proc_sys: Path = Path("/pr
             if veth is not None:
                 sysctls.guard_host_end(proc_sys, link.host_ifname)
                 made.append(Made(number, link, veth))
-        if not made:
-            return
-        _enable_ipv6(netns, [each.link for each in made], proc_sys)
-        pod_socket.request(*(message for each in made for message in pod_links.pod_messages(each)))
-        table = assignment.route_table
-        host_socket.request(*(message for each in made for message in pod_links.host_messages(each, table)))
-        # The pod's end has its carrier only now and drops what it sends until the kernel's link watch has come by, up
-        # to a second later. Asking for the link makes that happen at once (rtnl_getlink() since Linux 6.8).
-        pod_socket.request(*(messages.get_link(each.link.ifname) for each in made))
+        if made:
+            _enable_ipv6(netns, [each.link for each in made], proc_sys)
+            _program(host_socket, pod_socket, made, assignment)
 
 
 def check(netns: int, assignment: Assignment, mtu: int) -> list[str]:
@@ -116,7 +110,7 @@ def check(netns: int, assignment: Assignment, mtu: int) -> list[str]:
 def remove(assignment: Assignment) -> bool:
     """Takes the host ends down, which takes their routes along; returns False when all were gone, as with the netns."""
     with netlink.Socket() as host_socket:
-        return any([_retire(host_socket, link.host_ifname) for link in assignment.links])  # each of them, not the first
+        return sum(_retire(host_socket, link.host_ifname) for link in assignment.links) > 0
 
 
 def reap() -> None:
@@ -173,6 +167,22 @@ def _ensure_veth(
 def _create(host_socket: netlink.Socket, veth: messages.Veth) -> messages.Link:
     answers = host_socket.request(messages.new_veth(veth), messages.get_link(veth.name))
     return messages.parse_link(answers[0].body)
+
+
+def _program(host_socket: netlink.Socket, pod_socket: netlink.Socket, made: list[Made], assignment: Assignment) -> None:
+    rules = pod_links.rules_of(pod_socket) if len(assignment.links) > 1 else ()
+    try:
+        pod_socket.request(*(message for each in made for message in pod_links.pod_messages(each, rules)))
+        table = assignment.route_table
+        host_socket.request(*(message for each in made for message in pod_links.host_messages(each, table)))
+        # The pod's end has its carrier only now and drops what it sends until the kernel's link watch has come by, up
+        # to a second later. Asking for the link makes that happen at once (rtnl_getlink() since Linux 6.8).
+        pod_socket.request(*(messages.get_link(each.link.ifname) for each in made))
+    except OSError:
+        for message in (message for each in made for message in pod_links.rule_removals(each)):
+            with contextlib.suppress(OSError):  # links go from the host, rules of the pod do not go with them
+                pod_socket.request(message)
+        raise
 
 
 def _enable_ipv6(netns: int, links: list[PodLink], proc_sys: Path) -> None:

@@ -38,7 +38,7 @@ class Network(Protocol):
 class SupplyFlow:
     """Holds the supply of the moment and how far the host is with it. Lives in one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what has a default is passed by name
         self,
         ledger: Ledger,
         pool: SandboxPool,

@@ -44,17 +44,18 @@ CREATE TABLE rested (address TEXT PRIMARY KEY, released_at REAL NOT NULL) WITHOU
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
-_FROM_VERSION_1: Final = f"""
-BEGIN EXCLUSIVE;
-ALTER TABLE holding RENAME TO holding_1;
-{_TABLES}
+_FROM_VERSION_1: Final = (
+    "BEGIN EXCLUSIVE; ALTER TABLE holding RENAME TO holding_1;",
+    _TABLES,
+    """
 INSERT INTO holding SELECT network, container_id, ifname, since, netns, pod_namespace, pod_name, pod_uid FROM holding_1;
 INSERT INTO held SELECT address, network, container_id, ifname, 0, 0, 0, eni_id, ifname,
   host_ifname_1(network, container_id, ifname) FROM holding_1;
 DROP TABLE holding_1;
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = 2;
 COMMIT;
-"""
+""",
+)
 """Version 1 held one address for each sandbox, and its link's name followed from the key."""
 _RESERVE: Final = """
 BEGIN EXCLUSIVE;
@@ -202,7 +203,7 @@ def _open(path: Path) -> sqlite3.Connection:
         _check_file(connection)
         if version == 1:
             connection.create_function("host_ifname_1", 3, _host_ifname_1, deterministic=True)
-            connection.executescript(_FROM_VERSION_1)
+            connection.executescript("".join(_FROM_VERSION_1))
             _reserve(connection)
         _check_schema(connection)
     except BaseException:

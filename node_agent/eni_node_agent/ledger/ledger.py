@@ -83,7 +83,7 @@ class Memory(Protocol):
 class Tally(NamedTuple):
     """What the operator needs to know; aggregates only.
 
-    Addresses are counted of one family: IPv4 where the pool has it, which alone is scarce, and IPv6 where that is alone.
+    Addresses are counted of one family: IPv4 where the pool has it, the scarce one, and IPv6 where it is alone.
     """
 
     assigned: int

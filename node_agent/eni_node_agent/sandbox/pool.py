@@ -55,7 +55,7 @@ class _Waiter:
 class SandboxPool:
     """The addresses of this node as the plugin sees them. Lives in one event loop; first come, first served."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what has a default is passed by name
         self,
         ledger: Ledger,
         *,

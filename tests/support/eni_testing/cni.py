@@ -29,6 +29,7 @@ SOURCE = Path(__file__).parents[3] / "cni_shim" / "forwarder.c"
 PYTHON_FORWARDER = [sys.executable, "-I", "-S", forwarder.__file__]
 POD_TABLE = 512
 NODE_ADDRESS = "10.0.1.10"
+NODE_ADDRESS_IPV6 = "2001:db8:0:1::a"
 CONFIG: dict[str, Any] = {"cniVersion": "1.0.0", "name": "eni", "type": "eni-cni", "mtu": 9001}
 
 
