@@ -29,18 +29,19 @@ CREATE TABLE holding (
   netns TEXT NOT NULL, pod_namespace TEXT NOT NULL, pod_name TEXT NOT NULL, pod_uid TEXT NOT NULL,
   PRIMARY KEY (network, container_id, ifname)
 ) WITHOUT ROWID;
-CREATE TABLE held (
-  address TEXT PRIMARY KEY, network TEXT NOT NULL, container_id TEXT NOT NULL, ifname TEXT NOT NULL,
-  link INTEGER NOT NULL, place INTEGER NOT NULL, is_egress INTEGER NOT NULL,
-  eni_id TEXT NOT NULL, link_ifname TEXT NOT NULL, host_ifname TEXT NOT NULL
+CREATE TABLE address (
+  address TEXT PRIMARY KEY, released_at REAL,
+  network TEXT NOT NULL DEFAULT '', container_id TEXT NOT NULL DEFAULT '', ifname TEXT NOT NULL DEFAULT '',
+  link INTEGER NOT NULL DEFAULT 0, place INTEGER NOT NULL DEFAULT 0, is_egress INTEGER NOT NULL DEFAULT 0,
+  eni_id TEXT NOT NULL DEFAULT '', link_ifname TEXT NOT NULL DEFAULT '', host_ifname TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 """
-"""``link`` numbers the sandbox's links, ``place`` the addresses on one."""
+"""``released_at`` is of an address that rests, absent while a sandbox holds it, so that giving back takes no room.
+``link`` numbers a sandbox's links, ``place`` the addresses on one."""
 _SCHEMA: Final = f"""
 BEGIN EXCLUSIVE;
 CREATE TABLE boot (id TEXT NOT NULL);
 {_TABLES}
-CREATE TABLE rested (address TEXT PRIMARY KEY, released_at REAL NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
@@ -49,9 +50,11 @@ _FROM_VERSION_1: Final = (
     _TABLES,
     """
 INSERT INTO holding SELECT network, container_id, ifname, since, netns, pod_namespace, pod_name, pod_uid FROM holding_1;
-INSERT INTO held SELECT address, network, container_id, ifname, 0, 0, 0, eni_id, ifname,
+INSERT INTO address SELECT address, NULL, network, container_id, ifname, 0, 0, 0, eni_id, ifname,
   host_ifname_1(network, container_id, ifname) FROM holding_1;
+INSERT OR IGNORE INTO address (address, released_at) SELECT address, released_at FROM rested;
 DROP TABLE holding_1;
+DROP TABLE rested;
 PRAGMA user_version = 2;
 COMMIT;
 """,
@@ -70,6 +73,19 @@ COMMIT;
 """
 """Grows SQLite's own rollback journal, which is kept at its size, to more pages than a release changes: on a full disk
 addresses can still be given back."""
+
+_HOLD: Final = """
+INSERT INTO address VALUES (?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT DO UPDATE SET released_at = NULL, network = excluded.network, container_id = excluded.container_id,
+    ifname = excluded.ifname, link = excluded.link, place = excluded.place, is_egress = excluded.is_egress,
+    eni_id = excluded.eni_id, link_ifname = excluded.link_ifname, host_ifname = excluded.host_ifname
+  WHERE released_at IS NOT NULL
+"""
+_RESTED: Final = "SELECT address, released_at FROM address WHERE released_at IS NOT NULL"
+_RELEASE: Final = """
+UPDATE address SET released_at = ?, network = '', container_id = '', ifname = '', link = 0, place = 0, is_egress = 0,
+  eni_id = '', link_ifname = '', host_ifname = '' WHERE address = ?
+"""
 
 _NOT_DAMAGE: Final = frozenset(
     {
@@ -119,7 +135,7 @@ class Journal:
         links: dict[SandboxKey, dict[int, PodLink]] = {}
         for *key, number, is_egress, address, eni_id, ifname, host_ifname in self._connection.execute(
             "SELECT network, container_id, ifname, link, is_egress, address, eni_id, link_ifname, host_ifname"
-            " FROM held ORDER BY link, place"
+            " FROM address WHERE released_at IS NULL ORDER BY link, place"
         ):
             of_sandbox = links.setdefault(SandboxKey(*key), {})
             link = of_sandbox.get(number, PodLink(ifname, host_ifname, eni_id, ()))
@@ -135,20 +151,21 @@ class Journal:
             for sandbox, since in sandboxes
             if sandbox.key in links
         )
-        return Replay(holdings, dict(self._connection.execute("SELECT address, released_at FROM rested")))
+        return Replay(holdings, dict(self._connection.execute(_RESTED)))
 
     def hold(self, holding: Holding) -> None:
         """Remembers a holding. Raises JournalError when it cannot (tmpfs full); nothing is remembered then."""
         sandbox = holding.sandbox
         pod = (sandbox.netns, sandbox.pod_namespace, sandbox.pod_name, sandbox.pod_uid)
         with self._transaction() as connection:
-            connection.executemany("DELETE FROM rested WHERE address = ?", [(a,) for a in holding.all_addresses])
             connection.execute(
                 "INSERT INTO holding (network, container_id, ifname, since, netns, pod_namespace, pod_name, pod_uid)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*sandbox.key, holding.since, *pod),
             )
-            connection.executemany("INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _rows(holding))
+            for row in _rows(holding):
+                if connection.execute(_HOLD, row).rowcount != 1:
+                    raise sqlite3.IntegrityError(f"another sandbox holds {row[0]}")
 
     def release(self, holding: Holding, at: float) -> None:
         """Forgets a holding, remembers since when its addresses rest. Raises JournalError when it cannot."""
@@ -156,10 +173,7 @@ class Journal:
             connection.execute(
                 "DELETE FROM holding WHERE network = ? AND container_id = ? AND ifname = ?", holding.sandbox.key
             )
-            connection.executemany("DELETE FROM held WHERE address = ?", [(a,) for a in holding.all_addresses])
-            connection.executemany(
-                "INSERT OR REPLACE INTO rested VALUES (?, ?)", [(a, at) for a in holding.all_addresses]
-            )
+            connection.executemany(_RELEASE, [(at, address) for address in holding.all_addresses])
 
     def close(self) -> None:
         """Closes the file."""
