@@ -146,6 +146,7 @@ async def test_pods_have_an_address_of_every_family_also_after_a_kill(node: Agen
     expected = ["10.0.1.4/32"] if len(families) == 2 else []
     assert await node.addresses_of("web") == [*expected, "2001:db8:0:1:2::/128"]
     node.host.run(["ip", "-6", "rule", "add", "priority", "512", "lookup", "512"], check=False)
+    node.host.run(["ip", "address", "add", "2001:db8:0:1::a/128", "dev", "lo", "nodad"])
     assert node.host.reaches("2001:db8:0:1:2::")
     node.stop(signal.SIGKILL)
     node.start()
