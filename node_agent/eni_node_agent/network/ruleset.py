@@ -1,20 +1,29 @@
-"""Decides the text of our nftables table. Pure; ``firewall`` loads it, in one transaction, and looks whether it stays.
+"""Decides the text of our nftables tables. Pure; ``firewall`` loads it, in one transaction, and looks whether it stays.
 
 The chains are of type filter where VPC CNI's are nat: once a nat chain has translated a connection (kube-proxy at
 -100) the kernel asks no further nat chain, so a service with an endpoint outside the VPC would never be marked.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
-from eni_node_agent.network.desired import Firewall, Snat, SnatPorts
+from eni_crds.nodeippool import Family
+from eni_node_agent.network.desired import Egress, Firewall, Snat, SnatPorts
+from eni_node_agent.network.desired.numbers import MULTICAST_CIDRS
 
 TABLE: Final = "eni-agent"
 _FLAGS = {SnatPorts.PRNG: " fully-random", SnatPorts.HASHRANDOM: " random", SnatPorts.NONE: ""}
+_WORDS = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 
 
-def removal() -> str:
+def name_of(family: Family) -> str:
+    """Returns family and name of our table, as commands of nftables take them."""
+    return f"{_WORDS[family]} {TABLE}"
+
+
+def removal(family: Family) -> str:
     """Returns the commands after which there is no table of ours, whether or not there was one."""
-    return f"table ip {TABLE}\ndelete table ip {TABLE}\n"
+    return f"table {name_of(family)}\ndelete table {name_of(family)}\n"
 
 
 def replacement(firewall: Firewall) -> str:
@@ -27,11 +36,13 @@ def replacement(firewall: Firewall) -> str:
     - The pod calls 198.51.100.2: ``leaving`` marks the connection, after any service address was translated;
       main table, eth0, and ``translating`` gives it 10.0.0.10.
     - The pod calls 10.0.2.30 of the VPC or the node itself: no mark, its own ENI, its own address.
+    - A pod of IPv6 alone with the node-local address 169.254.172.5 calls 198.51.100.2: ``lending`` gives it 10.0.0.10.
+      Another pod of the node calls 169.254.172.5: ``shielding`` refuses. The node itself may.
     """
-    if firewall.snat is None and not firewall.node_port:
-        return removal()
-    chains = "".join((_arriving(firewall), _leaving(firewall), _translating(firewall)))
-    return f"{removal()}table ip {TABLE} {{\n{_exempt(firewall.snat)}{chains}}}\n"
+    if firewall.is_empty:
+        return removal(firewall.family)
+    chains = "".join(_chains(firewall))
+    return f"{removal(firewall.family)}table {name_of(firewall.family)} {{\n{_exempt(firewall.snat)}{chains}}}\n"
 
 
 def _exempt(snat: Snat | None) -> str:
@@ -41,9 +52,19 @@ def _exempt(snat: Snat | None) -> str:
     return f"  set exempt {{ type ipv4_addr; flags interval;{elements} }}\n"
 
 
+def _chains(firewall: Firewall) -> Iterator[str]:
+    if firewall.node_port:
+        yield _arriving(firewall)
+    if firewall.node_port or firewall.snat is not None:
+        yield _leaving(firewall)
+    if firewall.snat is not None:
+        yield _translating(firewall, firewall.snat)
+    if firewall.egress is not None:
+        yield _lending(firewall, firewall.egress)
+        yield _shielding(firewall, firewall.egress)
+
+
 def _arriving(firewall: Firewall) -> str:
-    if not firewall.node_port:
-        return ""
     return _chain(
         "arriving",
         "filter hook prerouting priority mangle",
@@ -60,16 +81,30 @@ def _leaving(firewall: Firewall) -> str:
     return _chain("leaving", "filter hook prerouting priority -90", *rules)
 
 
-def _translating(firewall: Firewall) -> str:
-    if firewall.snat is None:
-        return ""
+def _translating(firewall: Firewall, snat: Snat) -> str:
     marked = f"ct mark and {firewall.mark:#x} == {firewall.mark:#x}"
-    target = f"snat to {firewall.snat.address}{_FLAGS[firewall.snat.ports]}"
+    target = f"snat to {snat.address}{_FLAGS[snat.ports]}"
     return _chain(
         "translating",
         "nat hook postrouting priority srcnat",
         f'oifname "{firewall.primary_ifname}" {marked} ip daddr != @exempt {target}',
     )
+
+
+def _lending(firewall: Firewall, egress: Egress) -> str:
+    word = _WORDS[firewall.family]
+    flow = f"{word} saddr {egress.cidr} {word} daddr != {MULTICAST_CIDRS[firewall.family]}"
+    target = "masquerade" if egress.address is None else f"snat to {egress.address}"
+    return _chain(
+        "lending",
+        "nat hook postrouting priority srcnat",
+        f'oifname != "{firewall.veth_prefix}*" {flow} {target}{_FLAGS[egress.ports]}',
+    )
+
+
+def _shielding(firewall: Firewall, egress: Egress) -> str:
+    refused = f"{_WORDS[firewall.family]} daddr {egress.cidr} ct state new reject"
+    return _chain("shielding", "filter hook forward priority filter", refused)
 
 
 def _chain(name: str, hook: str, *rules: str) -> str:

@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 
+from eni_crds.nodeippool import Family
 from eni_node_agent.network import ruleset
 from eni_node_agent.network.desired import Firewall, Snat, SnatPorts
-from eni_node_agent.network.firewall import FirewallTable
+from eni_node_agent.network.firewall import FirewallTables
 from eni_node_agent.network.libnftables import NftablesError
 from eni_testing.nodes import Node
 
@@ -28,32 +29,32 @@ USUAL = Firewall(
 
 
 @pytest.fixture
-def table(node: Node) -> Iterator[FirewallTable]:
-    made = node.do(FirewallTable)
+def table(node: Node) -> Iterator[FirewallTables]:
+    made = node.do(FirewallTables)
     yield made
     node.do(made.close)
 
 
 @pytest.mark.netns
-def test_nftables_takes_every_combination_and_shows_it_unchanged(node: Node, table: FirewallTable) -> None:
+def test_nftables_takes_every_combination_and_shows_it_unchanged(node: Node, table: FirewallTables) -> None:
     for firewall in COMBINATIONS:
-        node.do(table.replace, firewall)
-        assert node.do(table.current) == firewall
+        node.do(table.replace, [firewall])
+        assert node.do(table.current) == ({} if firewall.is_empty else {firewall.family: firewall})
 
 
 @pytest.mark.netns
-def test_change_by_somebody_else_is_seen(node: Node, table: FirewallTable) -> None:
-    node.do(table.replace, USUAL)
+def test_change_by_somebody_else_is_seen(node: Node, table: FirewallTables) -> None:
+    node.do(table.replace, [USUAL])
     node.run(["nft", "flush", "chain", "ip", "eni-agent", "translating"])
-    assert node.do(table.current) is None
+    assert node.do(table.current) == {Family.IPV4: None}
 
 
 @pytest.mark.netns
-def test_refused_table_leaves_the_old_one_in_place(node: Node, table: FirewallTable) -> None:
-    node.do(table.replace, USUAL)
+def test_refused_table_leaves_the_old_one_in_place(node: Node, table: FirewallTables) -> None:
+    node.do(table.replace, [USUAL])
     before = node.run(["nft", "list", "ruleset"]).stdout
     with pytest.raises(NftablesError, match="syntax error"):
-        node.do(table.replace, replace(USUAL, veth_prefix='"'))
+        node.do(table.replace, [replace(USUAL, veth_prefix='"')])
     assert node.run(["nft", "list", "ruleset"]).stdout == before
 
 
@@ -77,4 +78,4 @@ def test_without_node_ports_arrivals_are_not_marked() -> None:
 
 
 def test_with_neither_there_is_no_table() -> None:
-    assert ruleset.replacement(replace(USUAL, snat=None, node_port=False)) == ruleset.removal()
+    assert ruleset.replacement(replace(USUAL, snat=None, node_port=False)) == ruleset.removal(Family.IPV4)
