@@ -168,6 +168,8 @@ class Agent:
         self._poke()
 
     def _see_network(self, state: NetworkState) -> None:
+        self._metrics.conflicts.set(len(state.conflicts))
+        self._reporter.see_conflicts(state.conflicts)
         self._flow.settle(state)
 
     def _see_supply(self) -> None:

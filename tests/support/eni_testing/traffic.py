@@ -110,5 +110,5 @@ class Flow:
 
     def __exit__(self, *_: object) -> None:
         self._client.kill()
-        self._client.communicate()
         self._reader.join()
+        self._client.communicate()
