@@ -4,6 +4,7 @@ What a table says is decided in ``ruleset``. Whether it still says so is known b
 right after loading with a fresh one, so nothing needs to parse nftables.
 """
 
+import contextlib
 from collections.abc import Iterable
 
 from eni_crds.nodeippool import Family
@@ -29,10 +30,24 @@ class FirewallTables:
         return {family: self._known(family, listing) for family, listing in listings.items() if listing}
 
     def replace(self, firewalls: Iterable[Firewall]) -> None:
-        """Puts the tables in place, all in one transaction; raises NftablesError and changes nothing."""
-        firewalls = tuple(firewalls)
-        self._nftables.run("".join(ruleset.replacement(firewall) for firewall in firewalls))
-        self._loaded |= {each.family: (each, self._list(each.family)) for each in firewalls}
+        """Puts the tables in place, each without a moment in which a packet finds less than before.
+
+        Raises:
+            NftablesError: a table was refused; it is as it was.
+        """
+        for firewall in firewalls:
+            self._replace(firewall, ruleset.other_set(ruleset.set_in_use(self._list(firewall.family))))
+            self._loaded[firewall.family] = (firewall, self._list(firewall.family))
+
+    def _replace(self, firewall: Firewall, exempt: str) -> None:
+        try:
+            self._nftables.run(ruleset.filling(firewall, exempt))
+            self._nftables.run(ruleset.update(firewall, exempt))
+        except NftablesError:
+            # What others put under our names stands in the way: all is put in its place in one transaction.
+            with contextlib.suppress(NftablesError):
+                self._nftables.run(ruleset.emptying(firewall.family, exempt))
+            self._nftables.run(ruleset.replacement(firewall))
 
     def _known(self, family: Family, listing: str) -> Firewall | None:
         firewall, loaded = self._loaded.get(family, (None, ""))

@@ -246,8 +246,8 @@ async def test_node_is_whole_again_after_systemd_networkd_restarts(watched: Watc
     restart_networkd(node)
     assert whole(node) != before
     await eventually(lambda: whole(node) == before, "the network is as before", within=10)
-    assert {"rule", "route", "address", "sysctl"} <= set(watched.drifts)
-    assert watched.network.state == NetworkState(frozenset(READY))
+    await eventually(lambda: {"rule", "route", "address", "sysctl"} <= set(watched.drifts), "all of it is counted")
+    await eventually(lambda: watched.network.state == NetworkState(frozenset(READY)), "both ENIs are ready")
 
 
 def whole(node: Node) -> tuple[object, ...]:

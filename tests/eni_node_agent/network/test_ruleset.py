@@ -50,6 +50,39 @@ def test_change_by_somebody_else_is_seen(node: Node, table: FirewallTables) -> N
 
 
 @pytest.mark.netns
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "add chain ip eni-agent arriving { type nat hook prerouting priority 5; }",
+        "add set ip eni-agent exempt-1 { type inet_service; }",
+        "add set ip eni-agent exempt-2 { type inet_service; }",
+        "add chain ip eni-agent stranger",
+        "add chain ip eni-agent lending { type nat hook postrouting priority 7; }",
+    ],
+)
+def test_what_others_put_under_our_name_is_no_obstacle(node: Node, table: FirewallTables, damage: str) -> None:
+    node.run(["nft", "add table ip eni-agent"])
+    node.run(["nft", damage])
+    for firewall in (USUAL, replace(USUAL, node_port=False), USUAL):
+        node.do(table.replace, [firewall])
+        assert node.do(table.current) == {Family.IPV4: firewall}
+    assert "10.0.0.0/16" in node.run(["nft", "list", "table", "ip", "eni-agent"]).stdout
+
+
+@pytest.mark.netns
+def test_update_keeps_the_table_and_its_chains(node: Node, table: FirewallTables) -> None:
+    def handles() -> list[str]:
+        listing = node.run(["nft", "-a", "list", "table", "ip", "eni-agent"]).stdout
+        return [line.strip() for line in listing.splitlines() if line.strip().startswith(("table", "chain"))]
+
+    node.do(table.replace, [USUAL])
+    before = handles()
+    node.do(table.replace, [replace(USUAL, snat=Snat("10.0.1.10", SnatPorts.NONE, ("192.168.0.0/16",)))])
+    assert handles() == before
+    assert len(before) == 4
+
+
+@pytest.mark.netns
 def test_refused_table_leaves_the_old_one_in_place(node: Node, table: FirewallTables) -> None:
     node.do(table.replace, [USUAL])
     before = node.run(["nft", "list", "ruleset"]).stdout

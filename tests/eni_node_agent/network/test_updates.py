@@ -1,7 +1,7 @@
 """While a supply changes, no packet finds less than before: no wrong source, nothing lost, a hundred times over."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -35,24 +35,31 @@ def supply_after(update: int) -> Supply:
 
 
 @pytest.fixture
-def converger(lab: RoutedLab, node_a: Node, node_b: Node) -> Iterator[Converger]:
+def node(lab: RoutedLab, node_a: Node, node_b: Node) -> Node:
+    """Node a on the fabric, and its neighbour ready."""
     lab.apply([PRIMARY, SECONDARY, NEIGHBOUR])
-    neighbour = node_b.do(Converger, NetworkSettings(), Path("/proc/sys"))
-    node_b.do(neighbour.converge, supply_of(NEIGHBOUR))
-    node_b.do(neighbour.host.close)
-    made = node_a.do(Converger, NetworkSettings(), Path("/proc/sys"))
+    with converging(node_b) as neighbour:
+        node_b.do(neighbour.converge, supply_of(NEIGHBOUR))
+    return node_a
+
+
+@contextmanager
+def converging(node: Node) -> Iterator[Converger]:
+    """One life of an agent on the node."""
+    made = node.do(Converger, NetworkSettings(), Path("/proc/sys"))
     yield made
-    node_a.do(made.host.close)
+    node.do(made.host.close)
 
 
 @pytest.mark.netns
 @pytest.mark.timeout(120)
-def test_traffic_of_pods_notices_nothing_of_a_hundred_updates(
-    lab: RoutedLab, node_a: Node, node_b: Node, converger: Converger
+def test_traffic_of_pods_notices_nothing_of_a_hundred_updates_and_ten_restarts(
+    lab: RoutedLab, node: Node, node_b: Node
 ) -> None:
-    node_a.do(converger.converge, supply_after(0))
+    with converging(node) as converger:
+        node.do(converger.converge, supply_after(0))
     with ExitStack() as stack:
-        pods = {address: stack.enter_context(node_a.add_pod(address)) for address in (ON_ADDRESS, ON_PREFIX)}
+        pods = {address: stack.enter_context(node.add_pod(address)) for address in (ON_ADDRESS, ON_PREFIX)}
         far = stack.enter_context(node_b.add_pod(FAR))
         for path in (lab.fabric._outside.path, far.path):
             stack.enter_context(answering(path))
@@ -65,12 +72,14 @@ def test_traffic_of_pods_notices_nothing_of_a_hundred_updates(
                 ("tcp", ON_PREFIX, FAR),
             )
         }
-        for update in range(1, UPDATES + 1):
-            convergence = node_a.do(converger.converge, supply_after(update))
-            assert (convergence.state.problems, convergence.repairs) == ((), ())
-            assert convergence.changed > 0
-            for flow in flows.values():
-                flow.wait_for(3)
+        for life in range(0, UPDATES, 10):
+            with converging(node) as converger:
+                for update in range(life + 1, life + 11):
+                    convergence = node.do(converger.converge, supply_after(update))
+                    assert (convergence.state.problems, convergence.repairs) == ((), ())
+                    assert convergence.changed > 0
+                    for flow in flows.values():
+                        flow.wait_for(3)
     expected = {key: NODE if key[2] == OUTSIDE else key[1] for key in flows}
     assert {key: dict(flow.seen) for key, flow in flows.items()} == {
         key: {address: flows[key].exchanges} for key, address in expected.items()
@@ -79,15 +88,17 @@ def test_traffic_of_pods_notices_nothing_of_a_hundred_updates(
 
 
 @pytest.mark.netns
-def test_vpc_cidr_added_while_running_sees_the_pods_own_address(
-    lab: RoutedLab, node_a: Node, converger: Converger
-) -> None:
-    with node_a.add_pod(ON_ADDRESS) as pod, answering(lab.fabric._outside.path):
-        node_a.do(converger.converge, supply_after(0))
+def test_vpc_cidr_added_while_running_sees_the_pods_own_address(lab: RoutedLab, node: Node) -> None:
+    with (
+        node.add_pod(ON_ADDRESS) as pod,
+        answering(lab.fabric._outside.path),
+        converging(node) as converger,
+    ):
+        node.do(converger.converge, supply_after(0))
         with Flow(pod.path, "udp", OUTSIDE) as before:
             before.wait_for(1)
         assert set(before.seen) == {NODE}
-        node_a.do(converger.converge, supply_of(PRIMARY, SECONDARY, vpc_cidrs=(VPC, "198.51.100.0/24")))
+        node.do(converger.converge, supply_of(PRIMARY, SECONDARY, vpc_cidrs=(VPC, "198.51.100.0/24")))
         assert not pod.reaches(OUTSIDE)
     assert {drop.source for drop in lab.drops()} == {ON_ADDRESS}  # with its own address, as inside a VPC
 
