@@ -27,7 +27,7 @@ class Metrics:
         )
         self.conflicts = Gauge(
             "eni_agent_network_conflicts",
-            "Policy rules of other tools that take pods' packets from their way now.",
+            "Policy rules and addresses of other tools that are in the way of pods now.",
             registry=self._registry,
         )
         self.reclaimed = Counter(
