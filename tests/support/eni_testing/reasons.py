@@ -13,6 +13,7 @@ from eni_lab.kube.images import POD_IMAGE
 from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.waiting import wait_for
+from eni_testing.accounts import account
 
 BRISK: Mapping[str, object] = {"cooldownSeconds": 1, "releaseAfterSeconds": 1, "warmIPs": 0}
 """Nothing is kept for pods that are not there, so that every case begins with a bare primary ENI."""
@@ -68,8 +69,12 @@ def look_everywhere(lab: Lab, node: Machine, case: Case) -> None:
         "the operator's metric": lambda: in_a_metric(node, OPERATOR_METRICS, case.reason),
         "the agent's metric": lambda: in_a_metric(node, AGENT_METRICS, case.reason),
     }
-    for where, seen in places.items():
-        wait_for(f"{case.reason} with {case.words!r} in {where}", seen, seconds=PATIENCE_SECONDS, interval=0.3)
+    try:
+        for where, seen in places.items():
+            wait_for(f"{case.reason} with {case.words!r} in {where}", seen, seconds=PATIENCE_SECONDS, interval=0.3)
+    except TimeoutError as error:
+        error.add_note(account(lab))  # the pods that waited are gone when the test has ended
+        raise
 
 
 def rest(lab: Lab, node: Machine, policy: Mapping[str, object]) -> None:
