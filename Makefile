@@ -44,7 +44,7 @@ imports: deps  ## The layers of the architecture
 	lint-imports --no-logo
 
 unit: deps  ## Tests that need neither root nor a cluster
-	pytest -q -m "not netns and not e2e" tests
+	pytest -q -n auto -m "not netns and not e2e" tests
 
 soak: deps  ## The whole operator in everything at once: SOAK_SEEDS=200 times ten virtual minutes, about a second each
 	SOAK_SEEDS=$(or $(SOAK_SEEDS),200) pytest -q tests/eni_operator/controllers/test_soak.py
