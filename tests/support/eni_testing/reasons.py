@@ -78,7 +78,11 @@ def look_everywhere(lab: Lab, node: Machine, case: Case) -> None:
 
 
 def rest(lab: Lab, node: Machine, policy: Mapping[str, object]) -> None:
-    """Waits until the operator runs and the pool is down to the primary ENI; clears old Events."""
+    """Waits until the operator runs and the pool is down to the primary ENI; clears old Events.
+
+    EC2 is asked too: what the last operator got in its last moment its successor counts only seconds later, and the
+    pods of the next case would be served from it.
+    """
     here = ("-n", "kube-system", "-l", "app.kubernetes.io/name=eni-operator", "--field-selector")
     ready = ("--for=condition=Ready", "--timeout=1s")
     lab.wait_until("an operator", "wait", "pod", *here, f"spec.nodeName={node.name}", *ready)
@@ -86,10 +90,16 @@ def rest(lab: Lab, node: Machine, policy: Mapping[str, object]) -> None:
 
     def is_rested() -> bool:
         pool = observed.pool(lab, node.name)
-        return pool.is_settled and pool.enis == 1 and pool.addresses == pool.wanted == 0
+        written = pool.is_settled and pool.enis == 1 and pool.addresses == pool.wanted == 0
+        return written and is_bare(lab, node)
 
     wait_for(f"{node.name} has nothing but its primary ENI", is_rested, seconds=PATIENCE_SECONDS)
     lab.kubectl("delete", "events", "--all", "-n", "default", "--wait=false")
+
+
+def is_bare(lab: Lab, node: Machine) -> bool:
+    instance = node.instance.instance_id
+    return len(observed.attached(lab, instance)) == 1 and not observed.held_in_ec2(lab, instance)
 
 
 @contextmanager
