@@ -5,6 +5,7 @@ our own begin with ``ENI_`` and are strict. Policy of the pool is no setting: it
 """
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,12 @@ class Settings:
     """AWS_VPC_CNI_NODE_PORT_SUPPORT. True: replies of node ports leave by the primary ENI."""
     connmark: int = 0x80
     """AWS_VPC_K8S_CNI_CONNMARK. Mark of connections that leave by the primary ENI."""
+    enable_v4_egress: bool = True
+    """ENABLE_V4_EGRESS. True: pods of an IPv6 pool reach IPv4's world by a node-local address."""
+    enable_v6_egress: bool = False
+    """ENABLE_V6_EGRESS. True: pods of an IPv4 pool reach IPv6's world by a node-local address."""
+    veth_prefix: str = "eni"
+    """AWS_VPC_K8S_CNI_VETHPREFIX. Begins the names of pods' links on the host; 1 to 4 bytes, not eth, vlan or lo."""
     cni_bin_dir: Path = Path("/host/opt/cni/bin")
     """HOST_CNI_BIN_PATH. Where the runtime finds CNI executables, as this process sees it."""
     cni_conf_dir: Path = Path("/host/etc/cni/net.d")
@@ -100,6 +107,9 @@ class Settings:
             "exclude_snat_cidrs": reader.cidrs("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"),
             "node_port_support": reader.boolean("AWS_VPC_CNI_NODE_PORT_SUPPORT", default=True),
             "connmark": reader.lenient("AWS_VPC_K8S_CNI_CONNMARK", _mark, 0x80),
+            "enable_v4_egress": reader.boolean("ENABLE_V4_EGRESS", default=True),
+            "enable_v6_egress": reader.boolean("ENABLE_V6_EGRESS", default=False),
+            "veth_prefix": reader.lenient("AWS_VPC_K8S_CNI_VETHPREFIX", _veth_prefix, "eni"),
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
             "cluster_endpoint": reader.url("CLUSTER_ENDPOINT"),
@@ -212,6 +222,12 @@ def _mark(value: str) -> int:
     if not 0 < mark <= LARGEST_MARK:
         raise ValueError(value)
     return mark
+
+
+def _veth_prefix(value: str) -> str:
+    if not re.fullmatch("[a-zA-Z0-9_-]{1,4}", value) or value in {"eth", "vlan", "lo"}:
+        raise ValueError(value)
+    return value
 
 
 def _mtu(value: str) -> int:

@@ -16,10 +16,10 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import Condition, ConditionStatus, EniState, Family
 from eni_node_agent.ledger.journal import Journal
-from eni_node_agent.ledger.ledger import Holding
 from eni_testing.agents import NODE, AgentNode
 from eni_testing.api_server import PODS, POOLS, pod
 from eni_testing.eventually import eventually
+from eni_testing.holdings import held
 from eni_testing.supplies import eni, supply
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(90)]
@@ -235,7 +235,7 @@ async def test_an_address_assigned_by_an_agent_killed_before_it_answered_comes_b
     (node.folder / "run").mkdir()
     unanswered = Sandbox(SandboxKey("eni", "unanswered", "eth0"))
     with closing(Journal(node.journal)) as journal:
-        journal.hold(Holding(unanswered, FOUR[0], eni(0).id, since=time.monotonic() - 100))
+        journal.hold(held(unanswered, FOUR[0], since=time.monotonic() - 100))
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()
     await eventually(lambda: usage(node).get("cooling") == 1, "the address is taken back", within=15)

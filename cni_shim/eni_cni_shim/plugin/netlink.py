@@ -3,10 +3,12 @@
 Decides nothing: ``messages`` encodes what is asked, ``pod_network`` says what. Sources: netlink(7), rtnetlink(7).
 """
 
+import contextlib
 import ctypes
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Final, NamedTuple, Self
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -77,15 +79,22 @@ class Socket:
 
 
 def open_in(netns: int) -> Socket:
-    """Returns a socket in the namespace of that descriptor; raises OSError. The calling thread is lent to it meanwhile.
+    """Returns a socket in the namespace of that descriptor; raises OSError."""
+    with inside(netns):
+        return Socket()
 
-    To be called in a worker thread that works on one pod at a time.
+
+@contextlib.contextmanager
+def inside(netns: int) -> Iterator[None]:
+    """Lends the calling thread to the namespace of that descriptor; raises OSError.
+
+    To be used in a worker thread that works on one pod at a time.
     """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _enter(netns)
         try:
-            return Socket()
+            yield
         finally:
             _enter(home)
     finally:
