@@ -85,4 +85,6 @@ class Reason(StrEnum):
     """The pool gives IPv6 addresses, and the kernel of the node has no IPv6."""
     NETWORK_IN_ORDER = "NetworkInOrder"
     NETWORK_REPAIRED = "NetworkRepaired"
+    RULE_CONFLICT = "RuleConflict"
+    """A policy rule of another tool takes pods' packets from their way; the agent leaves it and says so."""
     NOT_AFFECTED = "NotAffected"

@@ -170,6 +170,8 @@ class Agent:
         self._poke()
 
     def _see_network(self, state: NetworkState) -> None:
+        self._metrics.conflicts.set(len(state.conflicts))
+        self._reporter.see_conflicts(state.conflicts)
         self._flow.settle(state)
 
     def _see_supply(self) -> None:
@@ -246,9 +248,12 @@ def network_settings(settings: Settings) -> NetworkSettings:
         external_snat=settings.external_snat,
         snat_ports=SnatPorts(settings.snat_ports),
         exclude_snat_cidrs=settings.exclude_snat_cidrs,
+        external_service_cidrs=settings.external_service_cidrs,
         node_port_support=settings.node_port_support,
         connmark=settings.connmark,
         veth_prefix=settings.veth_prefix,
+        v4_egress=settings.enable_v4_egress,
+        v6_egress=settings.enable_v6_egress,
     )
 
 
