@@ -5,7 +5,15 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
-from eni_cni_shim.plugin.netlink import NLM_F_CREATE, NLM_F_EXCL, Message, Socket, dump_attribute, parse_attributes
+from eni_cni_shim.plugin.netlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    Message,
+    Socket,
+    dump_attribute,
+    find_attribute,
+    parse_attributes,
+)
 from eni_node_agent.network import rtnetlink
 from eni_node_agent.network.desired import Address
 from eni_node_agent.network.drift import OUR_PROTOCOL, AddressFacts, Link
@@ -43,6 +51,11 @@ def parse_link(body: bytes) -> Link:
         is_up=bool(flags & _IFF_UP),
         kind=rtnetlink.text(kind),
     )
+
+
+def parse_ifname(body: bytes) -> str:
+    """Returns only the name in a RTM_NEWLINK message, its first attribute: each pod brings a dozen of these."""
+    return rtnetlink.text(find_attribute(body[_IFINFO.size :], _IFLA_IFNAME))
 
 
 def ifnames_by_mac(links: Iterable[Link]) -> dict[str, str]:
