@@ -124,7 +124,7 @@ def _names(request: protocol.Request) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _ended_with_client(connection: socket.socket, request: protocol.Request) -> Iterator[None]:
-    """Cancels the task that works inside when its client leaves; it sends nothing more, so all there is to read is that."""
+    """Cancels the task that works inside when its client leaves; that is all there can be to read from it."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
