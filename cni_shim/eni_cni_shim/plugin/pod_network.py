@@ -111,7 +111,9 @@ def add(netns: int, assignment: Assignment, mtu: int) -> None:
         except FileExistsError:
             if not _differences(host_socket, pod_socket, assignment, mtu):
                 return
-            reap()  # a sandbox of the same name may just have gone
+            # Of this sandbox by its name: just removed, or half made by an agent that was killed.
+            _retire(host_socket, host.name)
+            reap()
             link = _create(host_socket, veth)
         _program_pod_end(pod_socket, link.peer_ifindex, assignment.address, host.mac)
         # The host end goes up last: while the pod's is down, the first packets would be lost.
@@ -134,13 +136,7 @@ def check(netns: int, assignment: Assignment, mtu: int) -> list[str]:
 def remove(assignment: Assignment) -> bool:
     """Takes the host end down, which takes its routes along; returns False when it was gone, as with its namespace."""
     with netlink.Socket() as host_socket, _refusals(f"remove {assignment.host_ifname}"):
-        try:
-            host_socket.request(messages.retire_link(assignment.host_ifname, RETIRED_GROUP))
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
-            return False
-    return True
+        return _retire(host_socket, assignment.host_ifname)
 
 
 def reap() -> None:
@@ -177,6 +173,17 @@ def _refusals(what: str) -> Iterator[None]:
 def _create(host_socket: netlink.Socket, veth: messages.Veth) -> messages.Link:
     answers = host_socket.request(messages.new_veth(veth), messages.get_link(veth.name))
     return messages.parse_link(answers[0].body)
+
+
+def _retire(host_socket: netlink.Socket, ifname: str) -> bool:
+    """Sets a host end down and leaves it to the reaper; returns False when it is gone."""
+    try:
+        host_socket.request(messages.retire_link(ifname, RETIRED_GROUP))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return False
+    return True
 
 
 def _differences(
