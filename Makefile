@@ -61,7 +61,7 @@ conformance: deps  ## Upstream's network conformance on our network (root; MODE,
 		$(if $(FOCUS),--focus '$(FOCUS)') $(if $(KEEP),--keep)
 
 bench: deps  ## Measure beside a peer; figures go to benchmarks/latest.json
-	$(RUN)/python benchmarks/__main__.py
+	PYTHONPATH=$(CURDIR)/tests/support $(RUN)/python benchmarks/__main__.py
 
 fleet: deps  ## A model of 1,000 nodes that join at once, beside VPC CNI's (NODES=100 asks for fewer)
 	PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support $(RUN)/python -m benchmarks.fleet $(if $(NODES),--nodes $(NODES))

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from eni_node_agent import footprint
+from eni_node_agent.looplag import LoopWatch
 from eni_node_agent.settings import InstallSettings, Settings, SettingsError
 
 log = logging.getLogger("eni_node_agent")
@@ -47,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             settings = Settings.from_env(os.environ)
             _log_to_stderr(settings.log_level)
-            asyncio.run(_run(settings))
+            footprint.begin()
+            watch = LoopWatch()
+            with asyncio.Runner(loop_factory=watch.new_loop) as runner:
+                runner.run(_run(settings, watch))
     except (SettingsError, OSError) as error:
         sys.stderr.write(f"eni-agent {command}: {error}\n")
         return 1
@@ -71,7 +76,7 @@ def _install() -> None:
     sys.stdout.write(f"installed {target}; the node forwards packets\n")
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, watch: LoopWatch) -> None:
     from eni_node_agent.ledger.journal import Journal  # noqa: PLC0415
     from eni_node_agent.wiring import Agent  # noqa: PLC0415
 
@@ -80,7 +85,7 @@ async def _run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(Journal(settings.journal_path)) as journal:
-        async with Agent(settings, journal).serve():
+        async with Agent(settings, journal, watch).serve():
             await stop.wait()
             log.info("ending: pods keep their network")
 

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+_SHORT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
 class Metrics:
@@ -35,7 +36,12 @@ class Metrics:
             "Addresses released because their sandbox was gone without a DEL.",
             registry=self._registry,
         )
-
+        self.loop_lag = Histogram(
+            "eni_agent_loop_lag_seconds",
+            "The longest time the event loop was deaf, once a second; 20 ms is too much.",
+            registry=self._registry,
+            buckets=_SHORT,
+        )
         self.refused = Counter(
             "eni_agent_add_refused",
             "ADDs that ended without an address, by the machine reason the pod and the runtime were told.",

@@ -18,6 +18,7 @@ from eni_cni_shim import protocol
 from eni_cni_shim.plugin.pod_network import PodNetwork
 from eni_cni_shim.plugin.verbs import Plugin
 from eni_crds.nodeippool import Family, NodeIPPool
+from eni_node_agent import footprint
 from eni_node_agent.cluster import conflist
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pod_events import PodEvents
@@ -27,6 +28,7 @@ from eni_node_agent.cluster.supply import SupplyFile, follow_pool
 from eni_node_agent.cluster.usage import UsageWriter, heartbeat_pause
 from eni_node_agent.ledger.journal import Journal
 from eni_node_agent.ledger.ledger import Ledger
+from eni_node_agent.looplag import LoopWatch
 from eni_node_agent.metrics import Metrics
 from eni_node_agent.network.converge import NetworkState
 from eni_node_agent.network.desired import NetworkSettings, SnatPorts
@@ -47,9 +49,12 @@ RESTART_SECONDS: Final = 1.0
 class Agent:
     """One agent: its parts, and what goes on between them."""
 
-    def __init__(self, settings: Settings, journal: Journal, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Puts the parts together; ``clock`` gives seconds since boot."""
+    def __init__(
+        self, settings: Settings, journal: Journal, watch: LoopWatch, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Puts the parts together; ``watch`` is of the loop they live in, ``clock`` gives seconds since boot."""
         self._settings = settings
+        self._watch = watch
         self._clock = clock
         self._writer: UsageWriter | None = None
         self._events: PodEvents | None = None
@@ -106,6 +111,7 @@ class Agent:
             log.info("serving the socket", extra={"path": str(self._settings.socket_path)})
             for loop in (self._flow.run, self._network.run, self._tick, self._follow_cluster, self._serve_http):
                 await stack.enter_async_context(_running(loop))
+            await stack.enter_async_context(_running(self._settle))
             yield
 
     async def _follow_cluster(self) -> None:
@@ -129,6 +135,13 @@ class Agent:
         health = await _load("eni_node_agent.health")
         async with health.serve(self._settings.http_address, self._problem, self._metrics.text):
             await asyncio.Event().wait()
+
+    async def _settle(self) -> None:
+        """Once all code is there: from then on a pause of the loop is a stall."""
+        for module in ("eni_node_agent.cluster.kube", "eni_node_agent.health"):
+            await _load(module)
+        footprint.settle()
+        await self._watch.run(self._metrics.loop_lag.observe)
 
     async def _tick(self) -> None:
         """Now and then: what no event tells."""

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
-from eni_cni_shim.plugin.netlink import NLM_F_CREATE, NLM_F_EXCL, Message, Socket, dump_attribute, parse_attributes
+from eni_cni_shim.plugin.netlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    Message,
+    Socket,
+    dump_attribute,
+    find_attribute,
+    parse_attributes,
+)
 from eni_node_agent.network import rtnetlink
 from eni_node_agent.network.desired import Address
 from eni_node_agent.network.drift import OUR_PROTOCOL, AddressFacts, Link
@@ -49,6 +57,11 @@ def parse_link(body: bytes) -> Link:
         kind=rtnetlink.text(kind),
         rp_filter=_rp_filter(found.get(_IFLA_AF_SPEC, b"")),
     )
+
+
+def parse_ifname(body: bytes) -> str:
+    """Returns only the name in a RTM_NEWLINK message, its first attribute: each pod brings a dozen of these."""
+    return rtnetlink.text(find_attribute(body[_IFINFO.size :], _IFLA_IFNAME))
 
 
 def ifnames_by_mac(links: Iterable[Link]) -> dict[str, str]:
