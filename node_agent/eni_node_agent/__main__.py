@@ -3,37 +3,17 @@
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
 
+from eni_node_agent import logs
 from eni_node_agent.settings import Settings, SettingsError
 
 log = logging.getLogger("eni_node_agent")
-
-_STANDARD_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, message and whatever came in ``extra``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Returns the line."""
-        fields: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}",
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        fields.update((key, value) for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES)
-        if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _install()
         else:
             settings = Settings.from_env(os.environ)
-            _log_to_stderr(settings.log_level)
+            agent = logs.Place(settings.log_level, settings.log_file)
+            plugin = logs.Place(settings.plugin_log_level, settings.plugin_log_file)
+            logs.set_up(agent, plugin, settings.warnings)
             asyncio.run(_run(settings))
     except (SettingsError, OSError) as error:
         sys.stderr.write(f"eni-agent {command}: {error}\n")
@@ -81,12 +63,6 @@ async def _run(settings: Settings) -> None:
         async with Agent(settings, journal).serve():
             await stop.wait()
             log.info("ending: pods keep their network")
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler])
 
 
 if __name__ == "__main__":
