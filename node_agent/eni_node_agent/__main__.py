@@ -1,4 +1,7 @@
-"""The command ``eni-agent``: ``run`` serves this node, ``install`` puts the CNI executable and sysctls in place."""
+"""The command ``eni-agent``: ``run`` serves this node, ``install`` puts the CNI executable and sysctls in place.
+
+``inspect`` and ``support-bundle`` are for people (``commands``).
+"""
 
 import argparse
 import asyncio
@@ -7,8 +10,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from eni_node_agent import logs
 from eni_node_agent.settings import Settings, SettingsError
@@ -17,26 +21,52 @@ log = logging.getLogger("eni_node_agent")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit code: 0, or 1 when it could not begin, with a sentence on standard error."""
-    parser = argparse.ArgumentParser(prog="eni-agent", description="Pod networking on AWS: the agent of one node.")
-    parser.add_argument("command", choices=("run", "install"))
-    command = parser.parse_args(arguments).command
+    """Runs a command; returns its exit code: 0, or 1 when it could not begin, with a sentence on standard error.
+
+    ``inspect`` returns 1 when something differs and 2 when it could not look.
+    """
+    options = _parser().parse_args(arguments)
     try:
-        if command == "install":
-            _install()
-        else:
-            settings = Settings.from_env(os.environ)
-            agent = logs.Place(settings.log_level, settings.log_file)
-            plugin = logs.Place(settings.plugin_log_level, settings.plugin_log_file)
-            logs.set_up(agent, plugin, settings.warnings)
-            asyncio.run(_run(settings))
+        return _COMMANDS[options.command](options)
     except (SettingsError, OSError) as error:
-        sys.stderr.write(f"eni-agent {command}: {error}\n")
-        return 1
+        sys.stderr.write(f"eni-agent {options.command}: {error}\n")
+        return 2 if options.command == "inspect" else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="eni-agent", description="Pod networking on AWS: the agent of one node.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("run", help="serve this node")
+    commands.add_parser("install", help="put the CNI executable and sysctls in place")
+    inspect = commands.add_parser("inspect", help="tell where EC2's view, ledger, kernel and runtime differ")
+    inspect.add_argument("--json", action="store_true", help="for programs")
+    bundle = commands.add_parser("support-bundle", help="write the archive for a bug report, secrets left out")
+    bundle.add_argument("--output", metavar="PATH", help="- for standard output; a new file under /tmp otherwise")
+    return parser
+
+
+def _serve(_: argparse.Namespace) -> int:
+    settings = Settings.from_env(os.environ)
+    agent = logs.Place(settings.log_level, settings.log_file)
+    plugin = logs.Place(settings.plugin_log_level, settings.plugin_log_file)
+    logs.set_up(agent, plugin, settings.warnings)
+    asyncio.run(_run(settings))
     return 0
 
 
-def _install() -> None:
+def _inspect(options: argparse.Namespace) -> int:
+    from eni_node_agent import commands  # noqa: PLC0415
+
+    return commands.inspect(options)
+
+
+def _support_bundle(options: argparse.Namespace) -> int:
+    from eni_node_agent import commands  # noqa: PLC0415
+
+    return commands.support_bundle(options)
+
+
+def _install(_: argparse.Namespace) -> int:
     from eni_node_agent.network import preparation  # noqa: PLC0415  the other command need not wait for these
     from eni_node_agent.network.sysctl import SysctlError  # noqa: PLC0415
     from eni_node_agent.rpc import executable  # noqa: PLC0415
@@ -49,6 +79,7 @@ def _install() -> None:
     except SysctlError as error:
         raise OSError(str(error)) from error
     sys.stdout.write(f"installed {target}; the node forwards packets\n")
+    return 0
 
 
 async def _run(settings: Settings) -> None:
@@ -63,6 +94,14 @@ async def _run(settings: Settings) -> None:
         async with Agent(settings, journal).serve():
             await stop.wait()
             log.info("ending: pods keep their network")
+
+
+_COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+    "run": _serve,
+    "install": _install,
+    "inspect": _inspect,
+    "support-bundle": _support_bundle,
+}
 
 
 if __name__ == "__main__":

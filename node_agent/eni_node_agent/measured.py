@@ -204,16 +204,12 @@ class MeasuredMemory:
 
     @contextlib.contextmanager
     def _writing(self, operation: str) -> Iterator[None]:
-        began = time.perf_counter()
         try:
-            yield
+            with self._metrics.journal_writes.labels(operation).time(), _timed(self._metrics, "journal"):
+                yield
         except Exception:
             self._metrics.journal_failures.labels(operation).inc()
             raise
-        finally:
-            seconds = time.perf_counter() - began
-            self._metrics.journal_writes.labels(operation).observe(seconds)
-            _note("journal", seconds)
 
 
 def outcome_of(exit_code: int, answer: dict[str, Any]) -> str:
@@ -274,16 +270,11 @@ def _timed(metrics: Metrics, phase: str) -> Iterator[None]:
         outcome = "cancelled"
         raise
     finally:
-        seconds = time.perf_counter() - began
         record = _record.get()
-        metrics.phases.labels(record.verb if record else "other", phase, outcome).observe(seconds)
-        _note(phase, seconds)
-
-
-def _note(phase: str, seconds: float) -> None:
-    record = _record.get()
-    if record is not None:
-        record.phases[phase] = record.phases.get(phase, 0.0) + seconds
+        if record is not None:  # not the sweep's, and not what serves another's waiting ADD
+            seconds = time.perf_counter() - began
+            metrics.phases.labels(record.verb, phase, outcome).observe(seconds)
+            record.phases[phase] = record.phases.get(phase, 0.0) + seconds
 
 
 def _see(assignment: Assignment) -> None:

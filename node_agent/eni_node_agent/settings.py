@@ -50,6 +50,8 @@ class Settings:
     """HOST_CNI_BIN_PATH. Where the runtime finds CNI executables, as this process sees it."""
     cni_conf_dir: Path = Path("/host/etc/cni/net.d")
     """HOST_CNI_CONFDIR_PATH. Where the runtime finds its conflist, as this process sees it."""
+    cni_cache_dir: Path = Path("/var/lib/cni")
+    """ENI_CNI_CACHE_DIR. Where the runtime keeps the results of its plugins; read by ``eni-agent inspect`` alone."""
     cluster_endpoint: str = ""
     """CLUSTER_ENDPOINT. URL of the API server where the service address is of no use (no kube-proxy yet)."""
     service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -123,6 +125,7 @@ class Settings:
             "connmark": reader.lenient("AWS_VPC_K8S_CNI_CONNMARK", _mark, 0x80),
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
+            "cni_cache_dir": reader.absolute_path("ENI_CNI_CACHE_DIR", "/var/lib/cni"),
             "cluster_endpoint": reader.url("CLUSTER_ENDPOINT"),
             "service_account_dir": reader.absolute_path(
                 "ENI_SERVICE_ACCOUNT_DIR", "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -59,7 +59,7 @@ class Metrics:
         )
         self.phases = self._histogram(
             "eni_agent_phase_seconds",
-            "Parts of ADD and DEL: address (waiting for one), kernel (programming the pod's network).",
+            "Parts of a request: address (waiting for one), kernel (the pod's network), journal (a part of address).",
             ("verb", "phase", "outcome"),
         )
         self.journal_writes = self._histogram(

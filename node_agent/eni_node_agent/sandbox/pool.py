@@ -97,7 +97,7 @@ class SandboxPool:
         if holding is None:
             holding = await self._wait(sandbox)
         self._pressed()
-        log.info("address assigned", extra=_names(holding, sandbox))
+        log.debug("address assigned", extra=_names(holding, sandbox))
         return _assignment(holding, sandbox)
 
     async def release(self, key: SandboxKey) -> Assignment | None:
@@ -115,7 +115,7 @@ class SandboxPool:
             raise PoolUnavailableError(str(error)) from error
         self._pressed()
         self.wake()
-        log.info("address released", extra=_names(holding, holding.sandbox))
+        log.debug("address released", extra=_names(holding, holding.sandbox))
         return _assignment(holding, holding.sandbox)
 
     def find(self, key: SandboxKey) -> Assignment | None:
