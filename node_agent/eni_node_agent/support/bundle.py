@@ -30,6 +30,7 @@ LARGEST_BUNDLE: Final = 32 << 20
 """Bytes of text, before compression."""
 LARGEST_LOG: Final = 2 << 20
 MOST_FILES: Final = 20
+_MARGIN: Final = 1 << 16
 POD_LOGS: Final = Path("/var/log/pods")
 _CONFLISTS: Final = frozenset({".conf", ".conflist", ".json"})
 """What libcni reads as network configuration; a kubeconfig of another plugin in the same folder is not."""
@@ -45,8 +46,9 @@ class _Bundle:
     folder: str
     secrets: tuple[str, ...]
     progress: IO[str]
+    room: int
+    """Bytes that may still be added."""
     left_out: list[str] = field(default_factory=list)
-    room: int = LARGEST_BUNDLE
 
     def add(self, name: str, part: Part) -> None:
         """Adds what the part makes, or says why it could not be had."""
@@ -57,10 +59,11 @@ class _Bundle:
             self.left_out.append(f"{name}: {type(error).__name__}: {error}")
             return
         text = made.decode(errors="replace") if isinstance(made, bytes) else made
-        data = redaction.redacted(text, self.secrets).encode(errors="replace")
         most = min(LARGEST_PART, self.room)
-        if len(data) > most:
-            self.left_out.append(f"{name}: {len(data) - most} of {len(data)} bytes at its end, for the size of it")
+        if len(text) > most:
+            self.left_out.append(f"{name}: {len(text) - most} of {len(text)} characters, for the size of it")
+        # What is read beyond the cut keeps a secret that lies across it whole, and so recognisable.
+        data = redaction.redacted(text[: most + _MARGIN], self.secrets).encode(errors="replace")
         self._write(name, data[:most])
 
     def finish(self) -> None:
@@ -89,7 +92,7 @@ def write(
     """
     secrets = (*redaction.secrets_in(environ), *_service_account(settings))
     with tarfile.open(fileobj=output, mode="w|gz") as archive:
-        bundle = _Bundle(archive, f"eni-support-{settings.node_name}", secrets, progress)
+        bundle = _Bundle(archive, f"eni-support-{settings.node_name}", secrets, progress, LARGEST_BUNDLE)
         for name, part in _parts(settings, network, environ):
             bundle.add(name, part)
         bundle.finish()

@@ -17,7 +17,7 @@ _WORDS: Final = (
     r"authorization|cookie)"
 )
 _NAME: Final = re.compile(_WORDS, re.IGNORECASE)
-_REST: Final = r"[\w.\-]*"
+_REST: Final = r"[\w.\-]{0,64}"
 _QUOTE: Final = r"\\*[\"']"
 _NAMED: Final = re.compile(
     # "clientSecret": "...", also inside JSON that is a string of JSON; or secret=... and token: ... without quotes.
