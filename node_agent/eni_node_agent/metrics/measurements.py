@@ -7,8 +7,9 @@ nor kernel: ``wiring`` says how things stand whenever somebody scrapes.
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from eni_crds import vpc_cni_metrics
 from eni_crds.nodeippool import SERVING_ROLES, Supply
-from eni_node_agent.metrics import families, process, vpc_cni
+from eni_node_agent.metrics import process, vpc_cni
 from eni_node_agent.metrics.instruments import Metrics, Moment
 from eni_node_agent.metrics.vpc_cni import Counts, Pool, StartTimes
 from eni_node_agent.metrics.waits import PodWaits
@@ -50,7 +51,7 @@ class Measurements:
         pool = Pool(
             seen.supply, seen.assigned, seen.looks, is_marking=seen.is_marking, is_starting=not self._is_initialized
         )
-        return self.metrics.text() + families.dump(vpc_cni.families(pool, self.counts, process.version()))
+        return self.metrics.text() + vpc_cni_metrics.dump(vpc_cni.families(pool, self.counts, process.version()))
 
     def started(self) -> None:
         """Takes over that the socket is open."""

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, Histogram
 
 from eni_crds.nodeippool import SERVING_ROLES, EniRole, Mode, Supply, SupplyEni
-from eni_node_agent.metrics.families import Family, Sample
+from eni_crds.vpc_cni_metrics import PREFIX, SHAPES, Family, Sample, family
 
 PREFIX_ADDRESSES: Final = 16
 """Addresses in a /28."""
@@ -76,20 +76,8 @@ class StartTimes:
     """The two histograms of VPC CNI's start; ours has its process's one value in each."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._startup = Histogram(
-            "awscni_ipamd_startup_duration_seconds",
-            "From the start of the process to its open socket.",
-            ("success", "with_api_server", "failure_reason"),
-            registry=registry,
-            buckets=_START_BUCKETS,
-        )
-        self._initialization = Histogram(
-            "awscni_ipamd_node_initialization_duration_seconds",
-            "From the start of the process to a host network that can serve pods.",
-            ("success",),
-            registry=registry,
-            buckets=_START_BUCKETS,
-        )
+        self._startup = _histogram("ipamd_startup_duration_seconds", registry)
+        self._initialization = _histogram("ipamd_node_initialization_duration_seconds", registry)
 
     def started(self, seconds: float) -> None:
         """Takes over when the socket opened; it never waits for the API server."""
@@ -100,79 +88,71 @@ class StartTimes:
         self._initialization.labels("true").observe(seconds)
 
 
+def _histogram(name: str, registry: CollectorRegistry) -> Histogram:
+    shape = SHAPES[name]
+    return Histogram(PREFIX + name, shape.meaning, shape.labels, registry=registry, buckets=_START_BUCKETS)
+
+
 def families(pool: Pool, counts: Counts, version: str) -> Iterator[Family]:
-    """Yields every family the agent serves, but for the two histograms of ``StartTimes``."""
+    """Yields every metric the agent serves, but for the two histograms of ``StartTimes``."""
     yield from _limits(pool.supply)
     yield from _totals(pool)
     yield _per_cidr(pool)
     yield _per_eni(pool)
     yield from _counters(counts)
-    yield _gauge(
-        "ipamd_action_inprogress",
-        "1 while the node is being prepared.",
-        Sample({"fn": "nodeInit"}, int(pool.is_starting)),
-    )
-    yield _gauge(
-        "connmark_backend",
-        "What marks connections: always nftables here.",
-        Sample({"backend": "nftables"}, int(pool.is_marking)),
-    )
-    outcomes = (Sample({"result": result}, pool.looks.get(result, 0)) for result in ("success", "error"))
-    yield Family("awscni_connmark_reconcile_total", "counter", "Looks at the rules that mark.", tuple(outcomes))
-    build = {"version": version, "goversion": f"cpython{platform.python_version()}"}
-    yield _gauge("build_info", "Always 1; goversion is that of the language we are written in.", Sample(build, 1))
+    yield family("ipamd_action_inprogress", Sample(("nodeInit",), int(pool.is_starting)))
+    yield family("connmark_backend", Sample(("nftables",), int(pool.is_marking)))
+    looks = (Sample((result,), pool.looks.get(result, 0)) for result in ("success", "error"))
+    yield family("connmark_reconcile_total", *looks)
+    yield family("build_info", Sample((version, f"cpython{platform.python_version()}"), 1))
 
 
 def _limits(supply: Supply | None) -> Iterator[Family]:
     foreign = 0 if supply is None else sum(1 for eni in supply.enis if eni.role is EniRole.UNMANAGED)
     enis = 0 if supply is None else supply.limits.enis - foreign
     per_eni = 0 if supply is None else (supply.limits.addresses_per_eni - 1) * (16 if _has_prefixes(supply) else 1)
-    yield _gauge("eni_max", "ENIs this instance can have for pods.", Sample({}, enis))
-    yield _gauge("ip_max", "Addresses this instance can have for pods.", Sample({}, enis * per_eni))
+    yield family("eni_max", Sample((), enis))
+    yield family("ip_max", Sample((), enis * per_eni))
 
 
 def _totals(pool: Pool) -> Iterator[Family]:
     enis = tuple(_serving(pool.supply))
     prefixes = sum(len(eni.prefixes) for eni in enis)
     total = sum(len(eni.addresses) for eni in enis) + prefixes * PREFIX_ADDRESSES
-    yield _gauge("eni_allocated", "ENIs attached for pods.", Sample({}, len(enis)))
-    yield _gauge("total_ip_addresses", "Addresses on them.", Sample({}, total))
-    yield _gauge("assigned_ip_addresses", "Addresses pods hold.", Sample({}, len(pool.assigned)))
-    yield _gauge("total_ipv4_prefixes", "IPv4 prefixes on them.", Sample({}, prefixes))
+    yield family("eni_allocated", Sample((), len(enis)))
+    yield family("total_ip_addresses", Sample((), total))
+    yield family("assigned_ip_addresses", Sample((), len(pool.assigned)))
+    yield family("total_ipv4_prefixes", Sample((), prefixes))
 
 
 def _per_cidr(pool: Pool) -> Family:
     """One series a prefix, and one a subnet for all single addresses in it: a series for each would be hundreds."""
     enis = tuple(_serving(pool.supply))
     single = {address: eni.subnet_cidr for eni in enis for address in eni.addresses}
-    prefixes = {str(ip_network(prefix)): prefix for eni in enis for prefix in eni.prefixes}
+    prefixes = (str(ip_network(prefix)) for eni in enis for prefix in eni.prefixes)
     counts = Counter(dict.fromkeys((*single.values(), *prefixes), 0))
     for address in pool.assigned:
         where = single.get(address) or _prefix_of(address)
         if where in counts:
             counts[where] += 1
-    samples = (Sample({"cidr": cidr}, count) for cidr, count in sorted(counts.items()))
-    return Family("awscni_assigned_ip_per_cidr", "gauge", "Addresses pods hold, by CIDR.", tuple(samples))
+    return family("assigned_ip_per_cidr", *(Sample((cidr,), count) for cidr, count in sorted(counts.items())))
 
 
 def _per_eni(pool: Pool) -> Family:
     held = frozenset(pool.assigned)
-    samples = (Sample({"eni": eni.id}, _count(eni, held)) for eni in _serving(pool.supply))
-    return Family("awscni_assigned_ip_per_eni", "gauge", "Addresses pods hold, by ENI.", tuple(samples))
+    samples = (Sample((eni.id,), _count(eni, held)) for eni in _serving(pool.supply))
+    return family("assigned_ip_per_eni", *samples)
 
 
 def _counters(counts: Counts) -> Iterator[Family]:
-    yield _counter("add_ip_req_count", "ADDs asked for.", Sample({}, counts.adds))
-    dels = (Sample({"reason": reason}, count) for reason, count in sorted(counts.dels.items()))
-    yield _counter("del_ip_req_count", "DELs asked for, and ADDs undone.", *dels)
-    yield _counter("no_available_ip_addresses", "ADDs that ended without an address.", Sample({}, counts.refusals))
-    yield _counter("force_removed_enis", "ENIs that left while pods had addresses.", Sample({}, counts.losses.enis))
-    yield _counter(
-        "force_removed_ips", "Addresses that left while pods held them.", Sample({}, counts.losses.addresses)
-    )
-    failures = Sample({"fn": "increaseIPPoolsetupENIFailed"}, counts.setup_failures)
-    yield _counter("ipamd_error_count", "Failures by function.", failures)
-    yield _counter("pod_eni_error_count", "Failures with branch ENIs, of which there are none.")
+    yield family("add_ip_req_count", Sample((), counts.adds))
+    dels = (Sample((reason,), count) for reason, count in sorted(counts.dels.items()))
+    yield family("del_ip_req_count", *dels)
+    yield family("no_available_ip_addresses", Sample((), counts.refusals))
+    yield family("force_removed_enis", Sample((), counts.losses.enis))
+    yield family("force_removed_ips", Sample((), counts.losses.addresses))
+    yield family("ipamd_error_count", Sample(("increaseIPPoolsetupENIFailed",), counts.setup_failures))
+    yield family("pod_eni_error_count")
 
 
 def _serving(supply: Supply | None) -> Iterator[SupplyEni]:
@@ -197,11 +177,3 @@ def _prefix_of(address: str) -> str:
 
 def _is_of(cidrs: frozenset[str], address: str) -> bool:
     return address in cidrs or _prefix_of(address) in cidrs
-
-
-def _gauge(name: str, meaning: str, *samples: Sample) -> Family:
-    return Family(f"awscni_{name}", "gauge", meaning, samples)
-
-
-def _counter(name: str, meaning: str, *samples: Sample) -> Family:
-    return Family(f"awscni_{name}", "counter", meaning, samples)

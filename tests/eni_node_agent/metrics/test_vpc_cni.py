@@ -3,8 +3,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from eni_crds.nodeippool import EniRole, Mode, PolicyValue, Supply
+from eni_crds.vpc_cni_metrics import SHAPES
 from eni_node_agent.metrics import vpc_cni
 from eni_node_agent.metrics.vpc_cni import Counts, Losses, Pool
 from eni_testing.supplies import eni, supply
@@ -16,10 +18,7 @@ PREFIX = "10.0.2.16/28"
 def values(pool: Pool, counts: Counts | None = None) -> dict[str, dict[tuple[str, ...], float]]:
     """Returns by name, without ``awscni_``, the value by the labels' values."""
     found = vpc_cni.families(pool, counts or Counts(), "1.2.3")
-    return {
-        family.name.removeprefix("awscni_"): {tuple(each.labels.values()): each.value for each in family.samples}
-        for family in found
-    }
+    return {family.name: {each.labels: each.value for each in family.samples} for family in found}
 
 
 def pool(seen: Supply | None, *assigned: str) -> Pool:
@@ -90,6 +89,13 @@ def test_an_eni_that_leaves_without_pods_is_no_loss() -> None:
     losses.see(supply(eni(0), eni(1, addresses=SINGLE)), [])
     losses.see(supply(eni(0)), [])
     assert (losses.enis, losses.addresses) == (0, 0)
+
+
+def test_the_agent_serves_what_the_contract_says_it_does() -> None:
+    registry = CollectorRegistry()
+    vpc_cni.StartTimes(registry)
+    histograms = {metric.name.removeprefix("awscni_") for metric in registry.collect()}
+    assert set(values(pool(None))) | histograms == {n for n, shape in SHAPES.items() if "agent" in shape.served_by}
 
 
 @given(st.lists(st.sampled_from([f"10.0.2.{last}" for last in range(64)]), unique=True))
