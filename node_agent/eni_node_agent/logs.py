@@ -38,7 +38,13 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, message and whatever came in ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns the line."""
+        """Returns the line; it is made once, whoever wants it again."""
+        line: str | None = getattr(record, "json_line", None)
+        if line is None:
+            line = record.json_line = self._line(record)
+        return line
+
+    def _line(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}",
             "level": record.levelname,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import socket
@@ -390,6 +391,20 @@ async def test_a_journal_that_is_gone_makes_the_node_not_ready(node: AgentNode) 
     status, text = node.http("/readyz")
     assert (status, "was removed" in text) == (503, True)
     assert node.http("/healthz")[0] == 200
+
+
+async def test_a_thread_that_hangs_has_the_agent_started_anew(node: AgentNode) -> None:
+    """A sysctl that cannot be read to its end keeps the thread of the host's network for ever."""
+    forwards = node.folder / "sys" / "net/ipv4/ip_forward"
+    forwards.parent.mkdir(parents=True)
+    os.mkfifo(forwards)
+    node.variables["ENI_PROC_SYS"] = str(node.folder / "sys")
+    node.start()
+    await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)
+    await node.give(supply(eni(0, addresses=FOUR)))
+    await eventually(lambda: node.http("/healthz")[0] == 503, "the probe fails", within=15)
+    assert "the thread that keeps the host's network has not answered" in node.http("/healthz")[1]
+    node.stop(signal.SIGKILL)
 
 
 async def test_a_log_file_and_its_level_are_vpc_cnis(node: AgentNode) -> None:

@@ -32,6 +32,7 @@ from eni_node_agent.network.host import Host
 from eni_node_agent.network.libnftables import Nftables, NftablesError
 from eni_node_agent.network.links import ifnames_by_mac
 
+_TABLE: Final = re.compile(r"^table (\S+) (\S+) \{", re.MULTILINE)
 _CHAIN: Final = re.compile(r"^\s*chain (\S+) \{", re.MULTILINE)
 
 
@@ -77,18 +78,18 @@ def _differences(host: Host, links: Mapping[str, Link], supply: Supply, settings
 
 def _firewall_differences(state: HostState) -> Iterator[str]:
     for firewall in (item for item in state.items if isinstance(item, Firewall)):
-        wanted = set(_CHAIN.findall(ruleset.replacement(firewall)))
-        found = set(_CHAIN.findall(_listing()))
-        for chain in sorted(wanted - found):
-            yield f"the nftables table {ruleset.TABLE} has no chain {chain}"
-        for chain in sorted(found - wanted):
-            yield f"the nftables table {ruleset.TABLE} has a chain {chain} that is not ours"
+        text = ruleset.replacement(firewall)
+        for family, table in _TABLE.findall(text):
+            wanted, found = set(_CHAIN.findall(text)), set(_CHAIN.findall(_listing(family, table)))
+            yield from (f"the nftables table {table} has no chain {chain}" for chain in sorted(wanted - found))
+            strange = sorted(found - wanted)
+            yield from (f"the nftables table {table} has a chain {chain} that is not ours" for chain in strange)
 
 
-def _listing() -> str:
+def _listing(family: str, table: str) -> str:
     nftables = Nftables()
     try:
-        return nftables.run(f"list table ip {ruleset.TABLE}")
+        return nftables.run(f"list table {family} {table}")
     except NftablesError:  # there is no such table
         return ""
     finally:
@@ -103,16 +104,17 @@ def sentence(change: Change) -> str:
 
 def _named(item: Item) -> str:
     match item:
-        case Sysctl(name, value):
-            return f"the value {value} of {name.replace('/', '.')}"
-        case LinkSetting(ifname, mtu):
-            return f"{ifname} up with MTU {mtu}"
-        case Address(ifname, interface):
-            return f"the address {interface} of {ifname}, without a route of its own,"
-        case Route(table, destination, ifname, gateway):
-            return f"the route {destination}{f' via {gateway}' if gateway else ''} dev {ifname} in table {table}"
-        case Rule(priority, table, source, mark):
-            selector = f"from {source}" if source else f"fwmark {mark:#x}" if mark else "from all"
-            return f"the rule {priority}: {selector} lookup {table}"
+        case Sysctl():
+            return f"the value {item.value} of {item.name.replace('/', '.')}"
+        case LinkSetting():
+            return f"{item.ifname} up with MTU {item.mtu}"
+        case Address():
+            return f"the address {item.interface} of {item.ifname}, without a route of its own,"
+        case Route():
+            gateway = f" via {item.gateway}" if item.gateway else ""
+            return f"the route {item.destination}{gateway} dev {item.ifname} in table {item.table}"
+        case Rule():
+            selector = f"from {item.source}" if item.source else f"fwmark {item.mark:#x}" if item.mark else "from all"
+            return f"the rule {item.priority}: {selector} lookup {item.table}"
         case _:
             return str(item)

@@ -5,6 +5,7 @@ account, no environment beyond the agent's own variables), and all text passes `
 cannot be had is named in ``left-out.txt`` and stops nothing. Names of pods and addresses are in it: that is the point.
 """
 
+import http.client
 import io
 import json
 import platform
@@ -17,7 +18,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from eni_node_agent.inspection import agent, report
+from eni_node_agent.cluster import conflist
+from eni_node_agent.inspection import agent, report, runtime
+from eni_node_agent.inspection.views import Attachment
 from eni_node_agent.introspection import vpc_cni
 from eni_node_agent.metrics import process
 from eni_node_agent.network.desired import NetworkSettings
@@ -31,6 +34,7 @@ LARGEST_BUNDLE: Final = 32 << 20
 LARGEST_LOG: Final = 2 << 20
 MOST_FILES: Final = 20
 _MARGIN: Final = 1 << 16
+OPERATOR: Final = ("127.0.0.1", 61681)
 POD_LOGS: Final = Path("/var/log/pods")
 _CONFLISTS: Final = frozenset({".conf", ".conflist", ".json"})
 """What libcni reads as network configuration; a kubeconfig of another plugin in the same folder is not."""
@@ -111,6 +115,8 @@ def _parts(settings: Settings, network: NetworkSettings, environ: Mapping[str, s
     yield "inspect.json", lambda: report.document(found[0])
     yield "state.json", lambda: _json(agent.look(settings).state.dump())
     yield "supply.json", settings.supply_path.read_bytes
+    yield "runtime.json", lambda: _json([each._asdict() for each in _attachments(settings)])
+    yield "operator/metrics.txt", _operator_metrics
     for page in ("/metrics", "/healthz", "/readyz", "/log", *vpc_cni.PATHS):
         name = f"agent/{page.strip('/').replace('/', '-')}.txt"
         yield name, lambda page=page: agent.fetch(settings.state_socket, page)  # type: ignore[misc]
@@ -161,6 +167,20 @@ def _own_variables(environ: Mapping[str, str]) -> dict[str, str]:
     asked = _Asked()
     Settings.from_env(asked)
     return {name: environ[name] for name in sorted(asked.asked) if name in environ}
+
+
+def _attachments(settings: Settings) -> tuple[Attachment, ...]:
+    return runtime.look(settings.cni_cache_dir, conflist.NETWORK).attachments
+
+
+def _operator_metrics() -> bytes:
+    """Returns what an operator of scope ``node`` serves on this node, at its default address."""
+    connection = http.client.HTTPConnection(*OPERATOR, timeout=5)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read(LARGEST_PART)
+    finally:
+        connection.close()
 
 
 def _nftables() -> str:
