@@ -97,6 +97,11 @@ class SupplyFlow:
             self._changed()
 
     @property
+    def supply(self) -> Supply | None:
+        """The supply of the moment; None: none has been seen yet."""
+        return self._supply
+
+    @property
     def is_saved(self) -> bool:
         """False: the disk does not have the supply of the moment yet.
 

@@ -66,7 +66,12 @@ def parse_ifname(body: bytes) -> str:
 
 def ifnames_by_mac(links: Iterable[Link]) -> dict[str, str]:
     """Returns names of links by MAC. VLANs, bridges and the like borrow the MAC of what they sit on: not counted."""
-    return {link.mac: link.ifname for link in links if link.mac and link.kind not in _STACKED}
+    return {link.mac: link.ifname for link in links if link.mac and not is_stacked(link.kind)}
+
+
+def is_stacked(kind: str) -> bool:
+    """Tells whether links of a kind sit on others and may have their MAC."""
+    return kind in _STACKED
 
 
 def bring_up(index: int, mtu: int) -> Message:

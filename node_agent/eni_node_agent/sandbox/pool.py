@@ -103,7 +103,7 @@ class SandboxPool:
             holdings = [await self._wait(sandbox)]
         self._pressed()
         assignment = self._assignment(holdings, sandbox)
-        log.info("address assigned", extra=_names(assignment))
+        log.debug("address assigned", extra=_names(assignment))
         return assignment
 
     async def release(self, key: SandboxKey) -> Assignment | None:
@@ -123,7 +123,7 @@ class SandboxPool:
         self._pressed()
         self.wake()
         assignment = self._assignment(holdings, holdings[0].sandbox)
-        log.info("address released", extra=_names(assignment))
+        log.debug("address released", extra=_names(assignment))
         return assignment
 
     def find(self, key: SandboxKey) -> Assignment | None:

@@ -164,6 +164,10 @@ class AgentNode:
         """Returns status and text of the agent's own page, 0 when there is none."""
         return self.host.call(_fetch, f"http://{HTTP}{path}")
 
+    def fetch(self, address: str, path: str) -> tuple[int, str]:
+        """Returns status and text of a page at another address of the node, 0 when there is none."""
+        return self.host.call(_fetch, f"http://{address}{path}")
+
     def close(self) -> None:
         """Ends everything and removes the folders."""
         if self._process is not None:
