@@ -82,7 +82,7 @@ class Reason(StrEnum):
     OPERATOR_SILENT = "OperatorSilent"
     """The agent has no supply: the operator has not described the node, or the API server does not tell."""
     IPV6_NOT_SERVED = "IPv6NotServed"
-    """The pool is for IPv6 alone, which the agent does not serve yet."""
+    """The pool gives IPv6 addresses, and the kernel of the node has no IPv6."""
     NETWORK_IN_ORDER = "NetworkInOrder"
     NETWORK_REPAIRED = "NetworkRepaired"
     RULE_CONFLICT = "RuleConflict"

@@ -62,6 +62,8 @@ class Settings:
     """HOST_CNI_BIN_PATH. Where the runtime finds CNI executables, as this process sees it."""
     cni_conf_dir: Path = Path("/host/etc/cni/net.d")
     """HOST_CNI_CONFDIR_PATH. Where the runtime finds its conflist, as this process sees it."""
+    cni_cache_dir: Path = Path("/var/lib/cni")
+    """ENI_CNI_CACHE_DIR. Where the runtime keeps the results of its plugins; read by ``eni-agent inspect`` alone."""
     cluster_endpoint: str = ""
     """CLUSTER_ENDPOINT. URL of the API server where the service address is of no use (no kube-proxy yet)."""
     service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -81,13 +83,34 @@ class Settings:
     has not reported for 360 s for gone."""
     http_address: str = "127.0.0.1:61680"
     """ENI_HTTP_ADDRESS. Host and port of /healthz, /readyz and /metrics; on loopback, as pods must not see it."""
+    metrics_address: str = ":61678"
+    """ENI_METRICS_ADDRESS. Where /metrics is served beside; VPC CNI's port on all addresses, so dashboards find it."""
+    has_metrics: bool = True
+    """DISABLE_METRICS, turned round. False: no /metrics anywhere but on the state socket."""
+    introspection_address: str = "127.0.0.1:61679"
+    """INTROSPECTION_BIND_ADDRESS. Where VPC CNI's introspection is served: host and port, or unix:PATH."""
+    has_introspection: bool = True
+    """DISABLE_INTROSPECTION, turned round."""
     log_level: str = "INFO"
-    """ENI_LOG_LEVEL. DEBUG, INFO, WARNING or ERROR."""
+    """ENI_LOG_LEVEL (DEBUG, INFO, WARNING or ERROR), AWS_VPC_K8S_CNI_LOGLEVEL (debug, info, warn, error or fatal)."""
+    log_file: str = "stderr"
+    """AWS_VPC_K8S_CNI_LOG_FILE. stderr, stdout or a path."""
+    plugin_log_level: str = "INFO"
+    """AWS_VPC_K8S_PLUGIN_LOG_LEVEL. Of the lines about requests; the log's own unless set."""
+    plugin_log_file: str = "stderr"
+    """AWS_VPC_K8S_PLUGIN_LOG_FILE. Where those lines go; where the log goes unless set."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about variables that could not be read and are as if not set."""
 
     @property
     def journal_path(self) -> Path:
         """The ledger's journal."""
         return self.run_dir / "ledger.db"
+
+    @property
+    def state_socket(self) -> Path:
+        """Where the running agent tells ``eni-agent inspect`` and ``support-bundle`` what it knows; root's alone."""
+        return self.run_dir / "state.sock"
 
     @property
     def supply_path(self) -> Path:
@@ -118,6 +141,7 @@ class Settings:
             "enable_v6_egress": reader.boolean("ENABLE_V6_EGRESS", default=False),
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
+            "cni_cache_dir": reader.absolute_path("ENI_CNI_CACHE_DIR", "/var/lib/cni"),
             "cluster_endpoint": reader.url("CLUSTER_ENDPOINT"),
             "service_account_dir": reader.absolute_path(
                 "ENI_SERVICE_ACCOUNT_DIR", "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -129,11 +153,28 @@ class Settings:
             "hold_seconds": reader.seconds("ENI_HOLD_SECONDS", 20.0, (0, 120)),
             "heartbeat_seconds": reader.seconds("ENI_HEARTBEAT_SECONDS", 120.0, (1, 240)),
             "http_address": reader.host_port("ENI_HTTP_ADDRESS", "127.0.0.1:61680"),
-            "log_level": reader.choice("ENI_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+            "metrics_address": reader.listen("ENI_METRICS_ADDRESS", ":61678"),
+            "has_metrics": not reader.boolean("DISABLE_METRICS", default=False),
+            "introspection_address": reader.lenient("INTROSPECTION_BIND_ADDRESS", _listen, "127.0.0.1:61679"),
+            "has_introspection": not reader.boolean("DISABLE_INTROSPECTION", default=False),
+            **_log_settings(reader),
         }
         reader.require_ipv6_mtus(values)
         reader.finish()
-        return cls(**values)
+        return cls(**values, warnings=tuple(reader.warnings))
+
+
+def _log_settings(reader: "_Reader") -> dict[str, str]:
+    """Returns the log's levels and places: ours, then VPC CNI's, whose words are another five."""
+    agent = reader.lenient("AWS_VPC_K8S_CNI_LOGLEVEL", _log_level, "INFO")
+    level = reader.choice("ENI_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), agent)
+    file = reader.text("AWS_VPC_K8S_CNI_LOG_FILE", "stderr")
+    return {
+        "log_level": level,
+        "log_file": file,
+        "plugin_log_level": reader.lenient("AWS_VPC_K8S_PLUGIN_LOG_LEVEL", _log_level, level),
+        "plugin_log_file": reader.text("AWS_VPC_K8S_PLUGIN_LOG_FILE", file),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +206,7 @@ class _Reader:
 
     environ: Mapping[str, str]
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
 
     def text(self, name: str, default: str) -> str:
@@ -183,6 +225,7 @@ class _Reader:
         try:
             return parse(value) if value else default
         except ValueError:
+            self.warnings.append(f'{name} is "{value}", which cannot be read; it is as if not set')
             return default
 
     def strict(self, name: str, parse: Callable[[str], _T], default: str, allowed: str) -> _T:
@@ -225,6 +268,11 @@ class _Reader:
     def host_port(self, name: str, default: str) -> str:
         return self.strict(name, _host_port, default, "an address and a port as in 127.0.0.1:61680")
 
+    def listen(self, name: str, default: str) -> str:
+        return self.strict(
+            name, _listen, default, "an address and a port as in 127.0.0.1:61678 or :61678, or unix:PATH,"
+        )
+
     def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         return self.strict(name, lambda value: allowed[allowed.index(value)], default, "one of " + ", ".join(allowed))
 
@@ -260,17 +308,17 @@ def _mark(value: str) -> int:
     return mark
 
 
+def _veth_prefix(value: str) -> str:
+    if not re.fullmatch("[a-zA-Z0-9_-]{1,4}", value) or value in {"eth", "vlan", "lo"}:
+        raise ValueError(value)
+    return value
+
+
 def _mtu(value: str) -> int:
     mtu = int(value)
     if not 576 <= mtu <= 9001:
         raise ValueError(value)
     return mtu
-
-
-def _veth_prefix(value: str) -> str:
-    if value in {"eth", "lo", "vlan"} or not re.fullmatch(r"[A-Za-z0-9._-]{1,4}", value):
-        raise ValueError(value)
-    return value
 
 
 def _absolute_path(value: str) -> Path:
@@ -285,6 +333,21 @@ def _seconds(value: str, least: int, most: int) -> float:
     if not least <= seconds <= most:
         raise ValueError(value)
     return seconds
+
+
+def _log_level(value: str) -> str:
+    """Reads one of zap's words, in any case, as VPC CNI does."""
+    words = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "fatal": "CRITICAL"}
+    if value.lower() not in words:
+        raise ValueError(value)
+    return words[value.lower()]
+
+
+def _listen(value: str) -> str:
+    if value.startswith("unix:"):
+        return f"unix:{_absolute_path(value.removeprefix('unix:'))}"
+    _host_port(f"all{value}" if value.startswith(":") else value)
+    return value
 
 
 def _host_port(value: str) -> str:

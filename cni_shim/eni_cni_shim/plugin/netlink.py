@@ -3,10 +3,12 @@
 Decides nothing: ``messages`` encodes what is asked, ``pod_network`` says what. Sources: netlink(7), rtnetlink(7).
 """
 
+import contextlib
 import ctypes
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Final, NamedTuple, Self
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -96,15 +98,22 @@ class Socket:
 
 
 def open_in(netns: int) -> Socket:
-    """Returns a socket in the namespace of that descriptor; raises OSError. The calling thread is lent to it meanwhile.
+    """Returns a socket in the namespace of that descriptor; raises OSError."""
+    with inside(netns):
+        return Socket()
 
-    To be called in a worker thread that works on one pod at a time.
+
+@contextlib.contextmanager
+def inside(netns: int) -> Iterator[None]:
+    """Lends the calling thread to the namespace of that descriptor; raises OSError.
+
+    To be used in a worker thread that works on one pod at a time.
     """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _enter(netns)
         try:
-            return Socket()
+            yield
         finally:
             _enter(home)
     finally:
@@ -143,6 +152,17 @@ def parse_attributes(data: bytes) -> dict[int, bytes]:
         found[kind & 0x3FFF] = data[offset + _ATTRIBUTE.size : offset + length]  # without NLA_F_NESTED and byte order
         offset += max(length + 3 & ~3, _ATTRIBUTE.size)
     return found
+
+
+def find_attribute(data: bytes, wanted: int) -> bytes | None:
+    """Returns one attribute's payload and looks no further, for messages of which little matters; None: not there."""
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if kind & 0x3FFF == wanted:
+            return data[offset + _ATTRIBUTE.size : offset + length]
+        offset += max(length + 3 & ~3, _ATTRIBUTE.size)
+    return None
 
 
 def _enter(netns: int) -> None:

@@ -64,7 +64,7 @@ class Reporter:
             self._pods.values(),
             [holding.sandbox for holding in holdings],
             self._pool.waiting(),
-            {holding.address for holding in holdings},
+            {address for holding in holdings for address in holding.addresses},
         )
 
     def report(self) -> Report:
@@ -95,10 +95,10 @@ class Reporter:
         if self._clock() - self._repaired_at <= DRIFT_SECONDS:
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self._repairs.items()))
             sentences.append(f"something else changed the host's network; repaired: {kinds}")
-        lost = sorted(holding.address for holding in self._ledger.lost())
+        lost = sorted(self._ledger.lost_addresses())
         if lost:
             named = ", ".join(lost[:_LONGEST_LIST]) + (" and more" if len(lost) > _LONGEST_LIST else "")
-            sentences.append(f"{len(lost)} pods hold addresses the supply does not name: {named}")
+            sentences.append(f"{len(self._ledger.lost())} pods hold addresses the supply does not name: {named}")
         sentences += self._conflicts[:_LONGEST_LIST]
         if sentences:
             text = "; ".join(sentences)

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from eni_cni_shim.plugin.netlink import Message, parse_attributes, parse_messages
+from eni_cni_shim.plugin.netlink import Message, find_attribute, parse_attributes, parse_messages
 from eni_node_agent.network import links, rtnetlink, ruleset
 from eni_node_agent.network.desired import LOCAL_TABLE, MAIN_TABLE, POD_TABLE
 
@@ -37,9 +37,9 @@ def concerns_host(message: Message, veth_prefix: str) -> bool:
     """Returns whether the message may be about the host's network and not only about a pod."""
     match message.type:
         case rtnetlink.RTM_NEWLINK | rtnetlink.RTM_DELLINK:
-            return not links.parse_link(message.body).ifname.startswith(veth_prefix)
+            return not links.parse_ifname(message.body).startswith(veth_prefix)
         case rtnetlink.RTM_NEWROUTE | rtnetlink.RTM_DELROUTE:
-            table = parse_attributes(message.body[_RTMSG_SIZE:]).get(_RTA_TABLE)
+            table = find_attribute(message.body[_RTMSG_SIZE:], _RTA_TABLE)
             return rtnetlink.number(table) not in _TABLES_OF_OTHERS
         case rtnetlink.RTM_NEWNETCONF:
             return len(parse_attributes(message.body[_NETCONFMSG_SIZE:])) <= _NETCONF_OF_ONE_CHANGE

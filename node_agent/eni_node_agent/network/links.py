@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
-from eni_cni_shim.plugin.netlink import NLM_F_CREATE, NLM_F_EXCL, Message, Socket, dump_attribute, parse_attributes
+from eni_cni_shim.plugin.netlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    Message,
+    Socket,
+    dump_attribute,
+    find_attribute,
+    parse_attributes,
+)
 from eni_node_agent.network import rtnetlink
 from eni_node_agent.network.desired import Address
 from eni_node_agent.network.drift import OUR_PROTOCOL, AddressFacts, Link
@@ -51,9 +59,19 @@ def parse_link(body: bytes) -> Link:
     )
 
 
+def parse_ifname(body: bytes) -> str:
+    """Returns only the name in a RTM_NEWLINK message, its first attribute: each pod brings a dozen of these."""
+    return rtnetlink.text(find_attribute(body[_IFINFO.size :], _IFLA_IFNAME))
+
+
 def ifnames_by_mac(links: Iterable[Link]) -> dict[str, str]:
     """Returns names of links by MAC. VLANs, bridges and the like borrow the MAC of what they sit on: not counted."""
-    return {link.mac: link.ifname for link in links if link.mac and link.kind not in _STACKED}
+    return {link.mac: link.ifname for link in links if link.mac and not is_stacked(link.kind)}
+
+
+def is_stacked(kind: str) -> bool:
+    """Tells whether links of a kind sit on others and may have their MAC."""
+    return kind in _STACKED
 
 
 def bring_up(index: int, mtu: int) -> Message:

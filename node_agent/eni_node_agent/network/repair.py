@@ -44,8 +44,8 @@ class HostNetwork:
     ) -> None:
         self.repairs: Counter[str] = Counter()
         """Repairs by kind: link, address, route, rule, sysctl, firewall."""
-        self.rounds = 0
-        """Looks at the network so far."""
+        self.looks: Counter[str] = Counter()
+        """Looks at the network by how they ended: success, error."""
         self.state = NetworkState()
         self._settings = settings
         self._check_seconds = check_seconds
@@ -80,6 +80,10 @@ class HostNetwork:
         """Returns the names of the host's links, those of pods among them."""
         return await self._in_thread(lambda converger: set(converger.host.links()))
 
+    async def answer(self) -> None:
+        """Returns when the thread has a moment; raises OSError or NftablesError when it cannot work at all."""
+        await self._in_thread(lambda _: None)
+
     async def close(self) -> None:
         """Frees thread and sockets; the network stays as it is."""
         if self._converger is not None:
@@ -100,8 +104,9 @@ class HostNetwork:
             round_ = await self._in_thread(lambda converger: converger.converge(supply))
         except (OSError, NftablesError, ValueError) as error:
             problem = f"the host's network cannot be worked on: {error}"
+            self.looks["error"] += 1
             return self._settle(replace(self.state, problems=(problem,)))
-        self.rounds += 1
+        self.looks["error" if round_.state.problems else "success"] += 1
         for name in round_.repairs:
             self.repairs[name] += 1
             self._on_drift(name)
