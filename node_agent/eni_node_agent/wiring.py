@@ -69,6 +69,7 @@ class Agent:
             explain=self._explain,
             pressed=self._poke,
             lacking=self._see_shortage,
+            exhausted=lambda: self._flow.exhaustion(),  # noqa: PLW0108  the flow is made after the pool
         )
         self._flow = SupplyFlow(
             self._ledger,

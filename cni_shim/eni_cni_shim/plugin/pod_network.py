@@ -193,6 +193,10 @@ def _differences(
     route = (assignment.route_table, f"{assignment.address}/32", "", host_link.ifindex)
     if route not in [messages.parse_route(answer.body) for answer in host_socket.dump(messages.get_routes())]:
         found.append(f"table {assignment.route_table} has no route {assignment.address}/32 to {host.name}")
+    neighbour = (host_link.ifindex, assignment.address, pod.mac, True)
+    neighbours = [messages.parse_neighbour(answer.body) for answer in host_socket.dump(messages.get_neighbours())]
+    if neighbour not in neighbours:
+        found.append(f"{host.name} has no permanent neighbour {assignment.address} with MAC {pod.mac}")
     return found
 
 

@@ -71,7 +71,7 @@ class SupplyFlow:
             log.info("serving from the saved supply", extra={"enis": len(supply.enis)})
             self._saved = supply
             self._take(supply)
-        self._pool.set_availability(self.problem)
+        self._tell_pool()
 
     def take(self, pool: NodeIPPool | None) -> None:
         """Takes over what the operator says; None: the API server has nothing of it, the last supply still holds."""
@@ -81,7 +81,7 @@ class SupplyFlow:
         if supply is not None and supply != self._supply:
             self._take(supply)
         else:
-            self._pool.set_availability(self.problem)
+            self._tell_pool()
             self._changed()
 
     @property
@@ -171,6 +171,11 @@ class SupplyFlow:
         """True when a pod would get an address: one is free, or nothing keeps the pool from growing."""
         return not self.problem and (self._ledger.tally(self._clock()).free > 0 or self._refusal() is None)
 
+    def exhaustion(self) -> Refusal | None:
+        """Returns why no address is left and none will come; None: one is free, cools, or the pool may grow."""
+        tally = self._ledger.tally(self._clock())
+        return None if tally.free or tally.cooling else self._refusal()
+
     def explain(self) -> Refusal:
         """Returns why there is no address, in the operator's words where it has any."""
         told = self.obstacle or self._refusal()
@@ -178,6 +183,11 @@ class SupplyFlow:
             return Refusal(Reason.OPERATOR_SILENT, self._silence)
         told = told or operator_supply.progress(self._conditions)
         return told or Refusal(Reason.GROWING, "the pool is growing, the operator has not finished yet")
+
+    def _tell_pool(self) -> None:
+        obstacle = self.obstacle
+        is_of_host = obstacle is not None and obstacle.reason == Reason.HOST_NOT_READY
+        self._pool.set_availability(self.problem, limits_pods=is_of_host)
 
     def _refusal(self) -> Refusal | None:
         return operator_supply.refusal(self._conditions)
@@ -190,7 +200,7 @@ class SupplyFlow:
     def _observe(self) -> None:
         if self._supply is not None:
             self._ledger.observe(self._supply, self._served(), self._clock())
-        self._pool.set_availability(self.problem)
+        self._tell_pool()
         self._pool.wake()
         self._changed()
 

@@ -54,7 +54,7 @@ class _Waiter:
 class SandboxPool:
     """The addresses of this node as the plugin sees them. Lives in one event loop; first come, first served."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it tells and asks others, each by its name
         self,
         ledger: Ledger,
         *,
@@ -63,6 +63,7 @@ class SandboxPool:
         explain: Callable[[], Refusal],
         pressed: Callable[[], None],
         lacking: Callable[[Shortage], None] = lambda _: None,
+        exhausted: Callable[[], Refusal | None] = lambda: None,
     ) -> None:
         """Makes the pool.
 
@@ -73,6 +74,7 @@ class SandboxPool:
             explain: tells why the pool does not grow.
             pressed: called when a sandbox begins to wait or an address is released: demand has changed.
             lacking: called when a sandbox has waited for longer than is usual, and when it has waited in vain.
+            exhausted: tells why no address is left and none will come; None: one is free, cools, or may come.
         """
         self._ledger = ledger
         self._hold_seconds = hold_seconds
@@ -80,9 +82,11 @@ class SandboxPool:
         self._explain = explain
         self._pressed = pressed
         self._lacking = lacking
+        self._exhausted = exhausted
         self._waiters: collections.deque[_Waiter] = collections.deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._unavailable = "the agent is starting"
+        self._limits_pods = False
 
     async def assign(self, sandbox: Sandbox) -> Assignment:
         """Returns the sandbox's address, the same again for the same key; waits while the pool grows.
@@ -132,17 +136,27 @@ class SandboxPool:
         ]
 
     def check_ready(self) -> None:
-        """Returns when ADD would be served or held; a full pool is ready, or STATUS would make a full node NotReady.
+        """Returns when ADD would be served or held, and on a node that is merely full.
+
+        What fails here makes the node NotReady, and Kubernetes evicts the pods of such a node after five minutes: a
+        pool that cannot grow is no reason for that while pods run well. Where none runs, nobody is hurt and the
+        scheduler looks elsewhere.
 
         Raises:
             PoolUnavailableError: there is no supply yet, or the host's network is not in order.
+            NoAddressError: no address is left, none will come, and no pod has one.
         """
+        is_serving = bool(self._ledger.holdings())
         if self._unavailable:
-            raise PoolUnavailableError(self._unavailable)
+            raise PoolUnavailableError(self._unavailable, limits_pods=self._limits_pods and is_serving)
+        refusal = self._exhausted()
+        if refusal is not None and not is_serving:
+            raise NoAddressError(refusal.reason, f"no address can be had: {refusal.message}")
 
-    def set_availability(self, problem: str) -> None:
-        """Takes over why the pool cannot serve at all; an empty text: it can."""
+    def set_availability(self, problem: str, *, limits_pods: bool = False) -> None:
+        """Takes over why the pool cannot serve at all, and whether pods that run feel it; an empty text: it can."""
         self._unavailable = problem
+        self._limits_pods = limits_pods
 
     def waiting(self) -> list[Sandbox]:
         """Returns the sandboxes that wait, the longest waiting first."""

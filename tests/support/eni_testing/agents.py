@@ -75,6 +75,13 @@ class AgentNode:
         """What the agents of this node have logged."""
         return (self.folder / "log").read_text()
 
+    @property
+    def process_id(self) -> int:
+        """The running agent's; fails the test when it has ended."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.log[-2000:]
+        return self._process.pid
+
     @contextlib.asynccontextmanager
     async def api_server(self) -> AsyncIterator[Self]:
         """Serves the API on the node's loopback."""
