@@ -46,6 +46,12 @@ class Settings:
     """AWS_VPC_CNI_NODE_PORT_SUPPORT. True: replies of node ports leave by the primary ENI."""
     connmark: int = 0x80
     """AWS_VPC_K8S_CNI_CONNMARK. Mark of connections that leave by the primary ENI."""
+    bandwidth_plugin: bool = False
+    """ENABLE_BANDWIDTH_PLUGIN. True: the CNI plugin ``bandwidth`` follows ours in the conflist."""
+    disable_pod_ipv6: bool = False
+    """DISABLE_POD_V6. True: the CNI plugin ``tuning`` follows ours and takes IPv6 off pods, link-local too."""
+    annotate_pod_ip: bool = False
+    """ANNOTATE_POD_IP. True: a pod's addresses are written into its annotation ``vpc.amazonaws.com/pod-ips``."""
     cni_bin_dir: Path = Path("/host/opt/cni/bin")
     """HOST_CNI_BIN_PATH. Where the runtime finds CNI executables, as this process sees it."""
     cni_conf_dir: Path = Path("/host/etc/cni/net.d")
@@ -100,6 +106,9 @@ class Settings:
             "exclude_snat_cidrs": reader.cidrs("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"),
             "node_port_support": reader.boolean("AWS_VPC_CNI_NODE_PORT_SUPPORT", default=True),
             "connmark": reader.lenient("AWS_VPC_K8S_CNI_CONNMARK", _mark, 0x80),
+            "bandwidth_plugin": reader.boolean("ENABLE_BANDWIDTH_PLUGIN", default=False),
+            "disable_pod_ipv6": reader.boolean("DISABLE_POD_V6", default=False),
+            "annotate_pod_ip": reader.boolean("ANNOTATE_POD_IP", default=False),
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
             "cluster_endpoint": reader.url("CLUSTER_ENDPOINT"),

@@ -18,7 +18,8 @@ from eni_cni_shim import protocol
 from eni_cni_shim.plugin.pod_network import PodNetwork
 from eni_cni_shim.plugin.verbs import Plugin
 from eni_crds.nodeippool import NodeIPPool
-from eni_node_agent.cluster import conflist
+from eni_node_agent.cluster.conflist import Wish
+from eni_node_agent.cluster.conflist_writer import ConflistWriter
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pod_events import PodEvents
 from eni_node_agent.cluster.pods import Pod, follow_pods
@@ -53,7 +54,8 @@ class Agent:
         self._clock = clock
         self._writer: UsageWriter | None = None
         self._events: PodEvents | None = None
-        self._conflist_stands = False
+        wish = Wish(settings.pod_mtu, bandwidth=settings.bandwidth_plugin, disable_ipv6=settings.disable_pod_ipv6)
+        self._conflist = ConflistWriter(settings.cni_conf_dir, settings.cni_bin_dir, wish)
         self._metrics = Metrics()
         self._ledger = Ledger(journal)
         self._network = HostNetwork(
@@ -102,7 +104,14 @@ class Agent:
             plugin = _Measured(Plugin(self._pool, pod_network), self._metrics)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
             log.info("serving the socket", extra={"path": str(self._settings.socket_path)})
-            for loop in (self._flow.run, self._network.run, self._tick, self._follow_cluster, self._serve_http):
+            for loop in (
+                self._flow.run,
+                self._network.run,
+                self._conflist.run,
+                self._tick,
+                self._follow_cluster,
+                self._serve_http,
+            ):
                 await stack.enter_async_context(_running(loop))
             yield
 
@@ -174,14 +183,7 @@ class Agent:
     def _see_supply(self) -> None:
         """Lets the runtime know of the node once it can serve; never takes that back."""
         if self._flow.is_able:
-            try:
-                settings = self._settings
-                if conflist.ensure(settings.cni_conf_dir, settings.cni_bin_dir, settings.pod_mtu):
-                    log.info("conflist written: the node can serve pods", extra={"path": str(settings.cni_conf_dir)})
-                self._conflist_stands = True
-            except OSError as error:
-                self._conflist_stands = False
-                log.error("conflist cannot be written", extra={"error": str(error)})  # noqa: TRY400
+            self._conflist.poke()
         self._poke()
 
     def _explain(self) -> Refusal:
@@ -195,8 +197,9 @@ class Agent:
             self._writer.poke()
 
     def _problem(self) -> str:
-        if self._flow.problem or self._conflist_stands:
-            return self._flow.problem
+        problem = self._flow.problem or self._conflist.problem
+        if problem or self._conflist.stands:
+            return problem
         return f"no address can be had: {self._flow.explain().message}"
 
     def _counts(self) -> dict[str, int]:

@@ -185,9 +185,11 @@ class SupplyFlow:
         return told or Refusal(Reason.GROWING, "the pool is growing, the operator has not finished yet")
 
     def _tell_pool(self) -> None:
+        """A host's network that has not been looked at since the start is not said to be broken: pods run on it."""
         obstacle = self.obstacle
         is_of_host = obstacle is not None and obstacle.reason == Reason.HOST_NOT_READY
-        self._pool.set_availability(self.problem, limits_pods=is_of_host)
+        is_unknown = is_of_host and self._ensured is None
+        self._pool.set_availability("" if is_unknown else self.problem, limits_pods=is_of_host)
 
     def _refusal(self) -> Refusal | None:
         return operator_supply.refusal(self._conditions)

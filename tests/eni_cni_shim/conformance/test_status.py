@@ -93,7 +93,7 @@ async def test_a_host_network_that_is_broken_is_worse_for_pods_that_run(fresh: A
 
 
 def test_an_agent_that_is_gone_is_50_and_pods_run_on(executable: list[str], tmp_path: Path) -> None:
-    assert Client(executable, tmp_path / "agent.sock").call("STATUS").code == 50
+    assert Client(executable, tmp_path / "agent.sock", timeout=1).call("STATUS").code == 50
 
 
 def test_status_of_a_node_that_serves_is_success(runtime: Client) -> None:
