@@ -89,9 +89,13 @@ def compose(wish: Wish, spoken: Mapping[str, Collection[str]]) -> Conflist:
         elif plugin.variable:
             missing.append(_lack(plugin, is_there=plugin.type in spoken))
     versions = _offered(common)
-    document = {"cniVersion": versions[0], "name": NETWORK, "plugins": plugins}
+    document: dict[str, Any] = {"cniVersion": versions[0]}
     if len(versions) > 1:
-        document = {"cniVersion": versions[0], "cniVersions": versions, "name": NETWORK, "plugins": plugins}
+        document["cniVersions"] = versions
+    if len(plugins) > 1:
+        # bandwidth (1.6 too) crashes at CHECK where a pod has no limit; portmap before 1.3 finds fault with sound pods.
+        document["disableCheck"] = True
+    document |= {"name": NETWORK, "plugins": plugins}
     return Conflist(json.dumps(document, indent=2) + "\n", tuple(missing))
 
 

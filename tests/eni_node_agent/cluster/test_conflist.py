@@ -25,11 +25,13 @@ def test_names_our_executable_and_the_pods_mtu() -> None:
     assert found["name"] == "eni"
     assert types(found) == ["eni-cni"]
     assert found["plugins"][0]["mtu"] == 1500
+    assert "disableCheck" not in found
 
 
 def test_the_chain_is_that_of_vpc_cni() -> None:
     found = composed(ALL, portmap=OLD, bandwidth=OLD, tuning=OLD)
     assert types(found) == ["eni-cni", "portmap", "bandwidth", "tuning"]
+    assert found["disableCheck"] is True, "as VPC CNI has it"
     _, portmap, bandwidth, tuning = found["plugins"]
     assert portmap == {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
     assert bandwidth == {"type": "bandwidth", "capabilities": {"bandwidth": True}}

@@ -20,18 +20,22 @@ from urllib.request import urlopen
 
 import certifi
 
+from eni_lab.waiting import wait_for
+from eni_node_agent.cluster.supply import SupplyFile
 from eni_testing import cni
 from eni_testing.api_server import POOLS, ApiServer
 from eni_testing.eventually import eventually
 from eni_testing.hosts import Host
+from eni_testing.supplies import eni, supply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from eni_crds.nodeippool import Condition, Supply
 
 NODE = "node-a"
 HTTP = "127.0.0.1:61680"
+PREFIXES = tuple(f"10.0.1.{16 * number}/28" for number in range(16))
 
 
 class AgentNode:
@@ -110,6 +114,13 @@ class AgentNode:
             self._process = subprocess.Popen(
                 ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
             )
+
+    def start_alone(self, prefixes: Sequence[str] = PREFIXES) -> None:
+        """Starts the agent on the supply of a predecessor, with no API server; returns once it serves."""
+        file = SupplyFile(self.folder / "state" / "supply.json")
+        file.save(supply(eni(0, prefixes=prefixes), cooldown_seconds=1))
+        self.start()
+        wait_for("the agent serves", self.conflist.exists, seconds=20)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ends the agent by a signal; returns its exit code."""
