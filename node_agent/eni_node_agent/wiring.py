@@ -99,6 +99,7 @@ class Agent:
                     "addresses adopted from the kernel", extra={"addresses": [item.address for item in adopted]}
                 )
             self._flow.restore()
+            await self._sweep(grace=0.0)  # whose DEL came while no agent ran
             pod_network = PodNetwork()
             stack.push_async_callback(pod_network.aclose)
             plugin = _Measured(Plugin(self._pool, pod_network), self._metrics)
@@ -145,9 +146,9 @@ class Agent:
             await self._sweep()
             await asyncio.sleep(TICK_SECONDS)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, grace: float = gc.GRACE_SECONDS) -> None:
         links = await self._network.host_links()
-        for key in gc.departed(self._ledger, links, self._clock()):
+        for key in gc.departed(self._ledger, links, self._clock(), grace=grace):
             assignment = await self._pool.release(key)
             if assignment is not None:
                 self._metrics.reclaimed.inc()

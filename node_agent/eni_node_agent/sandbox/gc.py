@@ -35,10 +35,19 @@ def adopt_from_kernel(ledger: Ledger, pod_routes: Mapping[str, str], now: float)
     return adopted
 
 
-def departed(ledger: Ledger, host_links: Collection[str], now: float) -> list[SandboxKey]:
-    """Returns the sandboxes whose host link is gone, and with it their netns: nobody will send a DEL that matters."""
+def departed(
+    ledger: Ledger, host_links: Collection[str], now: float, *, grace: float = GRACE_SECONDS
+) -> list[SandboxKey]:
+    """Returns the sandboxes whose host link is gone, and with it their netns: nobody will send a DEL that matters.
+
+    Args:
+        ledger: the ledger.
+        host_links: names of all links on the host.
+        now: seconds since boot.
+        grace: age from which a sandbox must have its link; at the agent's start none, for no ADD is under way then.
+    """
     return [
         holding.sandbox.key
         for holding in ledger.holdings()
-        if now - holding.since > GRACE_SECONDS and names.host_ifname(holding.sandbox.key) not in host_links
+        if now - holding.since >= grace and names.host_ifname(holding.sandbox.key) not in host_links
     ]
