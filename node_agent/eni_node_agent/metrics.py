@@ -31,6 +31,12 @@ class Metrics:
             registry=self._registry,
         )
 
+        self.annotations = Counter(
+            "eni_agent_pod_ip_annotations",
+            "Annotations vpc.amazonaws.com/pod-ips by outcome: written, emptied, gone (the pod), refused, dropped.",
+            ("outcome",),
+            registry=self._registry,
+        )
         self.refused = Counter(
             "eni_agent_add_refused",
             "ADDs that ended without an address, by the machine reason the pod and the runtime were told.",

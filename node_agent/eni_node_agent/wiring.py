@@ -22,6 +22,7 @@ from eni_node_agent.cluster.conflist import Wish
 from eni_node_agent.cluster.conflist_writer import ConflistWriter
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pod_events import PodEvents
+from eni_node_agent.cluster.pod_ips import NotingPool, PodIps
 from eni_node_agent.cluster.pods import Pod, follow_pods
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
@@ -58,6 +59,7 @@ class Agent:
         self._conflist = ConflistWriter(settings.cni_conf_dir, settings.cni_bin_dir, wish)
         self._metrics = Metrics()
         self._ledger = Ledger(journal)
+        self._pod_ips = PodIps(self._see_annotation) if settings.annotate_pod_ip else None
         self._network = HostNetwork(
             network_settings(settings),
             proc_sys=settings.proc_sys,
@@ -102,7 +104,8 @@ class Agent:
             await self._sweep(grace=0.0)  # whose DEL came while no agent ran
             pod_network = PodNetwork()
             stack.push_async_callback(pod_network.aclose)
-            plugin = _Measured(Plugin(self._pool, pod_network), self._metrics)
+            pool = NotingPool(self._pool, self._pod_ips) if self._pod_ips else self._pool
+            plugin = _Measured(Plugin(pool, pod_network), self._metrics)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
             log.info("serving the socket", extra={"path": str(self._settings.socket_path)})
             for loop in (
@@ -129,6 +132,8 @@ class Agent:
                 tasks.create_task(follow_pods(api, node, self._see_pods).run())
                 tasks.create_task(self._writer.run())
                 tasks.create_task(self._events.run())
+                if self._pod_ips is not None:
+                    tasks.create_task(self._pod_ips.run(api))
         finally:
             self._writer = self._events = None
             await api.close()
@@ -165,7 +170,12 @@ class Agent:
         self._reporter.see_pods(pods)
         if self._events is not None:
             self._events.see_pods(pods)
+        if self._pod_ips is not None:
+            self._pod_ips.see_pods(pods, self._pool.assignments())
         self._poke()
+
+    def _see_annotation(self, outcome: str) -> None:
+        self._metrics.annotations.labels(outcome).inc()
 
     def _see_shortage(self, shortage: Shortage) -> None:
         if shortage.is_final:
