@@ -7,7 +7,6 @@ import pytest
 
 from eni_lab.demo.observed import pods
 from eni_lab.demo.workload import deployment
-from eni_lab.errors import LabError
 from eni_lab.kube.images import REPOSITORY
 from eni_lab.lab import Lab
 from eni_lab.waiting import wait_for
@@ -65,36 +64,34 @@ def victims(noted: Lab) -> tuple[Thief, str, str]:
 
 def test_the_right_is_good_for_this_annotation_only(noted: Lab, victims: tuple[Thief, str, str]) -> None:
     thief, own, other = victims
-
-    def patch(pod: str, body: object, kind: str = "merge") -> str:
-        return thief.run("patch", "pod", pod, f"--type={kind}", "-p", json.dumps(body)).stderr
-
+    path = "/api/v1/namespaces/default/pods"
     before = annotations(noted)
     image = {"spec": {"containers": [{"name": "web", "image": "stolen"}]}}
-    for body in (
-        {"metadata": {"labels": {"app": "stolen"}}},
-        {"metadata": {"annotations": {"another": "word"}}},
-        {"metadata": {"finalizers": None}},
-        {"metadata": {"ownerReferences": None}},
+    for body, kind in (
+        ({"metadata": {"labels": {"app": "stolen"}}}, "merge-patch"),
+        ({"metadata": {"annotations": {"another": "word"}}}, "merge-patch"),
+        ({"metadata": {"finalizers": None}}, "merge-patch"),
+        ({"metadata": {"ownerReferences": None}}, "merge-patch"),
+        (image, "strategic-merge-patch"),
     ):
-        assert "and nothing else of a pod" in patch(own, body), body
-    assert "and nothing else of a pod" in patch(own, image, "strategic")
-    assert "may annotate no pod of another" in patch(other, {"metadata": {"annotations": {KEY: "10.9.9.9"}}})
-    assert "forbidden" in thief.run("delete", "pod", own).stderr.lower()
+        status, message = thief.patch(f"{path}/{own}", body, f"application/{kind}+json")
+        assert (status, "and nothing else of a pod" in message) == (403, True), (body, message)
+    status, message = thief.patch(f"{path}/{other}", {"metadata": {"annotations": {KEY: "10.9.9.9"}}})
+    assert (status, "may annotate no pod of another" in message) == (403, True), message
+    for verb in ("get", "delete", "create", "update"):
+        assert thief.run("auth", "can-i", verb, "pods").stdout.strip() == "no", verb
     assert annotations(noted) == before
-    assert patch(own, {"metadata": {"annotations": {KEY: before[own]}}}) == ""
+    assert thief.patch(f"{path}/{own}", {"metadata": {"annotations": {KEY: before[own]}}})[0] == 200
 
 
 def test_a_uid_of_another_pod_is_refused_by_the_api_server(noted: Lab, victims: tuple[Thief, str, str]) -> None:
     """What the agent relies on where a pod of the same name came later."""
-    _, own, _ = victims
-    before = annotations(noted)
+    thief, own, _ = victims
     uid = "00000000-0000-0000-0000-000000000000"
     wrong = {"metadata": {"uid": uid, "annotations": {KEY: "10.9.9.9"}}}
-    with pytest.raises(LabError, match="UID") as refusal:
-        noted.kubectl("patch", "pod", own, "--type=merge", "-p", json.dumps(wrong))
-    assert "Conflict" in str(refusal.value) or "object has been modified" in str(refusal.value), refusal.value
-    assert annotations(noted) == before
+    status, message = thief.patch(f"/api/v1/namespaces/default/pods/{own}", wrong)
+    assert (status, "metadata.uid" in message) == (422, True), message
+    assert "10.9.9.9" not in annotations(noted).values()
 
 
 def test_it_is_emptied_when_the_pod_has_gone_off_the_network(noted: Lab) -> None:

@@ -23,9 +23,9 @@ REMEMBERED: Final = 2048
 RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 60.0
 FORBIDDEN: Final = 403
-_GONE: Final = frozenset({404, 409, 422})
+_GONE: Final = frozenset({404, 422})
 """The pod is gone, another has its name, or somebody else wrote the annotation: nothing of ours is left to do."""
-_LATER: Final = frozenset({429, 500, 502, 503, 504})
+_LATER: Final = frozenset({409, 429, 500, 502, 503, 504})
 
 Observer = Callable[[str], None]
 

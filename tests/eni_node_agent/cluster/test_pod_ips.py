@@ -44,7 +44,7 @@ class World:
         body: Any = document
         if kind is PatchKind.MERGE:
             if body["metadata"].get("uid", "u1") != self.uids.get(name, "u1"):
-                raise ApiError(409, "another uid")
+                raise ApiError(422, "metadata.uid: field is immutable")
             self.annotations[name] = body["metadata"]["annotations"][pod_ips.ANNOTATION]
             return
         identity, test, replace = body

@@ -169,7 +169,7 @@ class ApiServer:
         metadata = document["metadata"]
         if content_type == "application/merge-patch+json":
             if body["metadata"].get("uid", metadata["uid"]) != metadata["uid"]:
-                return _status(409, "the UID in the precondition is another")
+                return _status(422, "metadata.uid: Invalid value: field is immutable")
             metadata.setdefault("annotations", {}).update(body["metadata"]["annotations"])
         else:
             assert content_type == "application/json-patch+json"

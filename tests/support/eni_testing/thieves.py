@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eni_lab.kube.addresses import API_URL
+from eni_lab.processes import inside
 
 if TYPE_CHECKING:
     from eni_lab.lab import Lab
+
+_PATCH = """
+import json, ssl, sys, urllib.error, urllib.request
+url, authority, token, content_type, body = sys.argv[1:]
+headers = {"Authorization": f"Bearer {token}", "Content-Type": content_type}
+request = urllib.request.Request(url, body.encode(), headers, method="PATCH")
+try:
+    with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=authority)) as response:
+        print(response.status, end=" ")
+except urllib.error.HTTPError as error:
+    print(error.code, json.load(error)["message"])
+"""
 
 
 @dataclass
@@ -34,6 +48,15 @@ class Thief:
         pod = next(p for p in pods["items"] if p["spec"]["serviceAccountName"] == self.account)["metadata"]["name"]
         bound = ("--bound-object-kind=Pod", f"--bound-object-name={pod}")
         return self.lab.kubectl("create", "token", self.account, "-n", "kube-system", *bound).strip()
+
+    def patch(self, path: str, body: object, content_type: str = "application/merge-patch+json") -> tuple[int, str]:
+        """Sends a patch as it is, which kubectl does not: it reads the object first. Returns status and message."""
+        authority = str(self.lab.layout.pki / "ca.crt")
+        words = [f"{API_URL}{path}", authority, self.token, content_type, json.dumps(body)]
+        command = inside(self.lab.pid, ("-n",), sys.executable, "-c", _PATCH, *words)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        status, _, message = done.stdout.partition(" ")
+        return int(status), message
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs kubectl with nothing but that token."""
