@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eni_cni_shim import chaining, spec
-from eni_cni_shim.spec import Interface, Invocation, NetConf
+from eni_cni_shim.spec import Ends, Interface, Invocation, NetConf
 
 HOST, POD = Interface("eni0a1b2c3d4e5", "ee:58:0a:00:01:17"), Interface("eth0", "ea:58:0a:00:01:17")
+LINKS = [Ends(HOST, POD, ("10.0.1.23",))]
 
 
 def ours(version: str) -> bytes:
-    return spec.dump_result(Invocation("ADD", NetConf(version, "eni"), netns="/run/netns/x"), "10.0.1.23", HOST, POD)
+    return spec.dump_result(Invocation("ADD", NetConf(version, "eni"), netns="/run/netns/x"), LINKS)
 
 
 def appended(previous: Any, version: str = "1.1.0") -> Any:
@@ -56,4 +57,4 @@ def test_every_address_stays_on_the_interface_it_was_on(interfaces: list[Any], i
     on = [result["interfaces"][ip["interface"]] for ip in result["ips"]]
     assert on[:-1] == interfaces[:1] * len(previous["ips"])
     assert on[-1]["name"] == "eth0"
-    assert spec.differences(result, "10.0.1.23", HOST, POD) == []
+    assert spec.differences(result, LINKS) == []

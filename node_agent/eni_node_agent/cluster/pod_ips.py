@@ -183,7 +183,7 @@ class NotingPool:
 
 
 def _value(assignment: Assignment) -> str:
-    return assignment.address
+    return ",".join(assignment.addresses)
 
 
 def _name(sandbox: Sandbox) -> _Name:

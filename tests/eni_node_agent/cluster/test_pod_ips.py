@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eni_cni_shim.plugin.addresspool import Assignment, Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import Assignment, PodLink, Sandbox, SandboxKey
 from eni_node_agent.cluster import pod_ips
 from eni_node_agent.cluster.api import ApiError, Json, PatchKind, UnreachableError
 from eni_node_agent.cluster.pod_ips import NotingPool, PodIps
@@ -17,7 +17,11 @@ from eni_testing.eventually import eventually
 
 def assignment(pod: str = "web", address: str = "10.0.1.23", *, container: str = "c1", uid: str = "u1") -> Assignment:
     sandbox = Sandbox(SandboxKey("eni", container, "eth0"), "", "default", pod, uid)
-    return Assignment(sandbox, address, "eni-1", 512, f"eni{container}")
+    return assigned(sandbox, address)
+
+
+def assigned(sandbox: Sandbox, *addresses: str) -> Assignment:
+    return Assignment(sandbox, (PodLink("eth0", f"eni{sandbox.key.container_id}", "eni-1", addresses),), 512)
 
 
 class World:
@@ -75,6 +79,12 @@ async def test_an_address_is_noted_and_taken_off_again(world: World) -> None:
     await world.settles()
     assert world.annotations == {"web": ""}
     assert world.outcomes == ["written", "emptied"]
+
+
+async def test_several_addresses_are_separated_by_commas(world: World) -> None:
+    world.notes.assigned(assigned(assignment().sandbox, "10.0.1.23", "2001:db8::17"))
+    await world.settles()
+    assert world.annotations == {"web": "10.0.1.23,2001:db8::17"}
 
 
 async def test_what_somebody_else_wrote_stays(world: World) -> None:
@@ -161,7 +171,7 @@ async def test_after_a_restart_only_what_is_missing_is_made_up_for(world: World)
     held = [
         assignment(),
         assignment("api", "10.0.1.24", container="c2", uid="u2"),
-        Assignment(static, "10.0.1.25", "eni-1", 512, "enic3"),
+        assigned(static, "10.0.1.25"),
         assignment("gone", "10.0.1.26", container="c4", uid="u4"),
     ]
     world.notes.see_pods(pods, held)
