@@ -463,3 +463,32 @@ def test_an_environment_that_makes_no_sense_is_one_sentence() -> None:
     result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=20, check=False)
     assert result.returncode == 1
     assert result.stderr == "eni-agent run: MY_NODE_NAME is not set; the name of this node is needed\n"
+
+
+async def test_addresses_are_noted_on_pods_where_that_was_asked_for(node: AgentNode) -> None:
+    node.variables["ANNOTATE_POD_IP"] = "true"
+    await node.give(supply(eni(0, addresses=FOUR)))
+    for name in ("web", "late"):
+        await node.api.put(PODS, pod(name))
+    node.start()
+    await node.until_able()
+
+    def noted(name: str) -> str | None:
+        annotations = node.api.objects[PODS][name]["metadata"].get("annotations", {})
+        value: str | None = annotations.get("vpc.amazonaws.com/pod-ips")
+        return value
+
+    address = await node.address_of("web")
+    await eventually(lambda: noted("web") == address, "the address is noted")
+    node.api.refusal = 503
+    late = await node.address_of("late")
+    assert noted("late") is None, "the pod has its address although the API server is away"
+    node.api.refusal = None
+    await eventually(lambda: noted("late") == late, "noted once it is back", within=15)
+    assert (await node.delete("web")).exit_code == 0
+    await eventually(lambda: noted("web") == "", "emptied")
+    node.stop(signal.SIGKILL)
+    node.api.objects[PODS]["late"]["metadata"]["annotations"].clear()
+    node.start()
+    await eventually(lambda: noted("late") == late, "made up for after a restart", within=15)
+    assert 'eni_agent_pod_ip_annotations_total{outcome="written"} 1.0' in node.http("/metrics")[1]

@@ -20,18 +20,22 @@ from urllib.request import urlopen
 
 import certifi
 
+from eni_lab.waiting import wait_for
+from eni_node_agent.cluster.supply import SupplyFile
 from eni_testing import cni
 from eni_testing.api_server import POOLS, ApiServer
 from eni_testing.eventually import eventually
 from eni_testing.hosts import Host
+from eni_testing.supplies import eni, supply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from eni_crds.nodeippool import Condition, Supply
 
 NODE = "node-a"
 HTTP = "127.0.0.1:61680"
+PREFIXES = tuple(f"10.0.1.{16 * number}/28" for number in range(16))
 
 
 class AgentNode:
@@ -77,6 +81,13 @@ class AgentNode:
         """What the agents of this node have logged."""
         return (self.folder / "log").read_text()
 
+    @property
+    def process_id(self) -> int:
+        """The running agent's; fails the test when it has ended."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.log[-2000:]
+        return self._process.pid
+
     @contextlib.asynccontextmanager
     async def api_server(self) -> AsyncIterator[Self]:
         """Serves the API on the node's loopback."""
@@ -105,6 +116,13 @@ class AgentNode:
             self._process = subprocess.Popen(
                 ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
             )
+
+    def start_alone(self, prefixes: Sequence[str] = PREFIXES) -> None:
+        """Starts the agent on the supply of a predecessor, with no API server; returns once it serves."""
+        file = SupplyFile(self.folder / "state" / "supply.json")
+        file.save(supply(eni(0, prefixes=prefixes), cooldown_seconds=1))
+        self.start()
+        wait_for("the agent serves", self.conflist.exists, seconds=20)
 
     @property
     def pid(self) -> int:
