@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,7 +134,7 @@ def test_a_break_of_a_secondary_eni_is_named(world: World, command: str, sentenc
         pytest.param({"veth_prefix": "veth"}, "is called eni00000032, due is veth", id="name"),
     ],
 )
-def test_a_wrong_expectation_is_not_met(world: World, wrong: dict[str, object], sentence: str) -> None:
+def test_a_wrong_expectation_is_not_met(world: World, wrong: dict[str, Any], sentence: str) -> None:
     due = replace(ON_SECONDARY, **wrong)
     told = faults.while_running(world.host, sight(world.pods[ON_SECONDARY]), due)
     assert re.search(sentence, "\n".join(told)), told
