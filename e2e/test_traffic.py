@@ -1,0 +1,199 @@
+"""Packets of pods on a whole cluster: what node and pod hold for them, who reaches whom, and which address is seen."""
+
+import ipaddress
+from collections.abc import Iterator
+
+import pytest
+
+from eni_lab.fabric.outside import ADDRESS as WORLD
+from eni_lab.fabric.outside import PEERS
+from eni_lab.kube.addresses import KUBERNETES_SERVICE
+from eni_lab.lab import Lab
+from eni_lab.podcheck.cluster import Mtu
+from eni_lab.waiting import wait_for
+from eni_testing import traffic
+from eni_testing.laboratories import new_lab
+from eni_testing.traffic import CLOSED, MODES, OPEN, PLACES, Phase, Resident, Town
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+PEER, LATER = PEERS
+"""Hosts of a network the VPC is peered with; the second one's comes to the VPC while it runs."""
+LATER_BLOCK = "192.0.2.128/25"
+USUAL = Phase("usual")
+UNTRANSLATED = Phase(
+    "small MTU and external SNAT",
+    {"AWS_VPC_ENI_MTU": "1500", "POD_MTU": "1400", "AWS_VPC_K8S_CNI_EXTERNALSNAT": "true"},
+    Mtu(eni=1500, pod=1400),
+)
+EXCLUDED = Phase("excluded CIDR", {"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": f"{PEER}/32"})
+PHASES = (USUAL, UNTRANSLATED, EXCLUDED)
+PODS, NODE, NOTHING = "the pod's", "the node's", "nothing"
+SEEN = {
+    (USUAL.name, WORLD): NODE,
+    (USUAL.name, PEER): NODE,
+    (UNTRANSLATED.name, WORLD): NOTHING,  # there is no NAT gateway, and the internet gateway knows primary ones only
+    (UNTRANSLATED.name, PEER): PODS,
+    (EXCLUDED.name, WORLD): NODE,
+    (EXCLUDED.name, PEER): PODS,
+}
+"""Whose address is seen outside of the VPC."""
+
+
+def in_phases(*phases: Phase) -> pytest.MarkDecorator:
+    """Rows of a test; pytest keeps those of a phase together, by its place in the list: the lists begin alike."""
+    assert phases == PHASES[: len(phases)]
+    return pytest.mark.parametrize("town", phases, ids=lambda phase: phase.name, indirect=True)
+
+
+usually = in_phases(USUAL)
+with_either_mtu = in_phases(USUAL, UNTRANSLATED)
+of_every_mode = pytest.mark.parametrize("node", MODES)
+on_every_eni = pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place} ENI")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Lab]:
+    laboratory = new_lab("traffic")
+    try:
+        traffic.build(laboratory)
+        yield laboratory
+    finally:
+        laboratory.down()
+
+
+@pytest.fixture(scope="module")
+def town(cluster: Lab, request: pytest.FixtureRequest) -> Town:
+    return Town(cluster, request.param)
+
+
+@with_either_mtu
+@of_every_mode
+@on_every_eni
+def test_node_and_pod_hold_what_the_address_needs(town: Town, node: str, place: str) -> None:
+    assert [fault for pod in town.at(node, place) for fault in town.sights[node].faults(pod.address)] == []
+
+
+@with_either_mtu
+@of_every_mode
+@on_every_eni
+def test_nothing_is_left_of_a_pod_that_has_gone(town: Town, node: str, place: str) -> None:
+    assert town.departed[node, place] == []
+
+
+@usually
+def test_the_check_itself_can_fail(town: Town) -> None:
+    sight, pod, other = town.sights["secondary"], *town.at("secondary", "secondary")
+    assert sight.left(pod.address, sight.veth(pod.address), owned=True) != []
+    unused = next(one for one in ipaddress.ip_network("10.0.1.0/24") if str(one) not in str(town.residents))
+    assert town.sights["prefix"].pod(pod.address) is None
+    assert sight.pod(str(unused)) is None
+    assert sight.pod(pod.address) != sight.pod(other.address)
+
+
+@with_either_mtu
+@pytest.mark.parametrize("protocol", [pytest.param("", id="TCP"), pytest.param("udp:", id="UDP")])
+@pytest.mark.parametrize("across", [False, True], ids=["on one node", "across nodes"])
+@pytest.mark.parametrize("here", PLACES, ids=lambda place: f"from the {place} ENI")
+@pytest.mark.parametrize("there", PLACES, ids=lambda place: f"to the {place} ENI")
+def test_pods_reach_each_other_by_their_own_addresses(
+    town: Town, protocol: str, here: str, there: str, *, across: bool
+) -> None:
+    for asker, asked in pairs(town, here, there, across=across):
+        answer = town.answers[asker.name][f"{protocol}{asked.address}:{OPEN}"]
+        assert answer.startswith(f"peer {asker.address} own "), f"{asker} asks {asked}"
+        assert town.answers[asker.name][f"{protocol}{asked.address}:{CLOSED}"] == "Connection refused"
+
+
+def pairs(town: Town, here: str, there: str, *, across: bool) -> list[tuple[Resident, Resident]]:
+    found = [
+        (asker, asked)
+        for asker in town.stayers
+        for asked in town.stayers
+        if asker != asked and (asker.place, asked.place) == (here, there) and (asker.node != asked.node) == across
+    ]
+    assert found
+    return found
+
+
+@usually
+@of_every_mode
+@on_every_eni
+def test_a_service_is_reached_by_its_cluster_ip_from_every_pod(town: Town, node: str, place: str) -> None:
+    asked = town.at(node, place)[0]
+    cluster_ip, _ = traffic.expose(town.lab, asked, "Cluster")
+    for asker in town.stayers:
+        if asker != asked:
+            answered(town, asker, f"{cluster_ip}:80", asker.address)
+
+
+@usually
+def test_the_api_server_is_reached_by_its_service(town: Town) -> None:
+    target = f"{KUBERNETES_SERVICE}:443"
+    answers = [traffic.ask(town.lab, pod, [target])[target] for pod in town.stayers]
+    assert answers == ["Client sent an HTTP request to an HTTPS server."] * len(answers)
+
+
+@usually
+@of_every_mode
+@on_every_eni
+def test_a_node_port_answers_the_world_and_the_pod_sees_who_asks(town: Town, node: str, place: str) -> None:
+    _, port = traffic.expose(town.lab, town.at(node, place)[0], "Local")
+    assert from_outside(town, node, port) == WORLD
+
+
+@usually
+@of_every_mode
+@on_every_eni
+def test_a_node_port_answers_the_world_for_a_pod_of_another_node(town: Town, node: str, place: str) -> None:
+    _, port = traffic.expose(town.lab, town.at(node, place)[0], "Cluster")
+    [other] = [name for name in MODES if name != node]
+    assert from_outside(town, other, port) == address_of(town, other)
+
+
+def from_outside(town: Town, node: str, port: int) -> str:
+    """The address that the pod sees of the host outside, which asks a node's port."""
+    target = f"{address_of(town, node)}:{port}"
+
+    def peer() -> str | None:
+        words = traffic.ask_from_outside(town.lab, target).split()
+        return words[1] if words[0] == "peer" else None
+
+    return wait_for(f"{target} answers the world", peer, seconds=20, interval=0.2)
+
+
+def answered(town: Town, asker: Resident, target: str, peer: str) -> None:
+    """The target answers, in time, and sees its asker as ``peer``."""
+
+    def right() -> bool:
+        return traffic.ask(town.lab, asker, [target])[target].startswith(f"peer {peer} own ")
+
+    wait_for(f"{target} answers {asker} and sees {peer}", right, seconds=20, interval=0.2)
+
+
+def address_of(town: Town, node: str) -> str:
+    return town.lab.node(node).instance.address
+
+
+@in_phases(*PHASES)
+@of_every_mode
+@on_every_eni
+@pytest.mark.parametrize("host", [WORLD, PEER], ids=["by the world", "by a peered network"])
+def test_outside_of_the_vpc_is_seen(town: Town, node: str, place: str, host: str) -> None:
+    pod = town.at(node, place)[0]
+    seen = {PODS: pod.address, NODE: address_of(town, node), NOTHING: "no answer in time"}
+    expected = seen[SEEN[town.phase.name, host]]
+    assert traffic.ask(town.lab, pod, [f"{host}:80"])[f"{host}:80"] == expected
+
+
+@usually
+def test_a_block_that_comes_to_the_vpc_is_not_translated_to(town: Town) -> None:
+    askers = [town.at(node, place)[0] for node in MODES for place in PLACES]
+    target = f"{LATER}:80"
+    for pod in askers:
+        assert traffic.ask(town.lab, pod, [target])[target] == address_of(town, pod.node)
+    [vpc] = town.lab.cloud.ec2("describe_vpcs")["Vpcs"]
+    town.lab.cloud.ec2("associate_vpc_cidr_block", VpcId=vpc["VpcId"], CidrBlock=LATER_BLOCK)
+    for pod in askers:
+        seen = lambda pod=pod: traffic.ask(town.lab, pod, [target])[target] == pod.address  # noqa: E731
+        wait_for(f"{pod} is seen by its own address", seen, seconds=40, interval=0.3)
