@@ -15,7 +15,7 @@ from eni_testing import traffic
 from eni_testing.laboratories import new_lab
 from eni_testing.traffic import CLOSED, MODES, OPEN, PLACES, Phase, Resident, Town
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PEER, LATER = PEERS
 """Hosts of a network the VPC is peered with; the second one's comes to the VPC while it runs."""

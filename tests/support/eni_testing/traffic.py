@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from eni_lab.cloud_client import ZONES
-from eni_lab.demo import workload
+from eni_lab.demo import observed, workload
 from eni_lab.errors import LabError
 from eni_lab.kube import programs
 from eni_lab.kube.conformance import fill
@@ -74,11 +74,11 @@ def build(lab: Lab) -> None:
         lab.add_node(NODE_TYPE, zone, mode, max_pods=110, proxy_mode=proxy)
     lab.deploy("traffic")
     for mode in MODES:
-        policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1}
         lab.wait_until(f"pool of {mode}", "get", "nodeippool", mode)
-        patch = json.dumps({"spec": {"policy": policy}})
-        lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", patch)
+        policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1}
+        lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", json.dumps({"spec": {"policy": policy}}))
     fill.primary(lab.node("prefix"), FILLERS)
+    wait_for("no prefix in mode secondary", lambda: not observed.pool(lab, "secondary").prefixes, seconds=60)
 
 
 class Town:
@@ -217,7 +217,7 @@ def _pods(lab: Lab) -> list[dict[str, Any]]:
 
 
 def _wait_until_ready(lab: Lab, names: Iterable[str]) -> None:
-    lab.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *(f"pod/{name}" for name in names))
+    lab.kubectl("wait", "--for=condition=Ready", "--timeout=120s", *(f"pod/{name}" for name in names))
 
 
 def _apply(lab: Lab, manifests: list[dict[str, Any]]) -> None:
