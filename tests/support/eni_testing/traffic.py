@@ -6,15 +6,17 @@ in iptables mode. A ``Town`` is the pods under one configuration of the agent; t
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from eni_lab.cloud_client import ZONES
-from eni_lab.demo import observed, workload
+from eni_lab.demo import observed
+from eni_lab.demo.workload import PATIENCE_MILLISECONDS as PATIENCE
 from eni_lab.errors import LabError
+from eni_lab.fabric import outside
 from eni_lab.kube import programs
 from eni_lab.kube.conformance import fill
 from eni_lab.kube.images import POD_IMAGE
@@ -23,6 +25,8 @@ from eni_lab.podcheck.cluster import Mtu, NodeSight
 from eni_lab.waiting import wait_for
 
 OPEN, CLOSED = 8080, 8081
+LATER_BLOCK = "192.0.2.128/25"
+"""Comes to the VPC while it runs; the second of the fabric's peers is in it."""
 PRIMARY, SECONDARY = "primary", "secondary"
 PLACES = (PRIMARY, SECONDARY)
 """ENIs a pod may be on."""
@@ -30,6 +34,8 @@ NODE_TYPE = "t3.small"
 """Three ENIs of four addresses: a primary ENI that few pods fill."""
 MODES = {"secondary": "nftables", "prefix": "iptables"}
 """The pool's mode and kube-proxy's, by the name of the node."""
+MEMBERS = "town=yes"
+PATIENCE_SECONDS = 120
 VARIABLES = (
     "AWS_VPC_ENI_MTU",
     "POD_MTU",
@@ -77,8 +83,19 @@ def build(lab: Lab) -> None:
         lab.wait_until(f"pool of {mode}", "get", "nodeippool", mode)
         policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1}
         lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", json.dumps({"spec": {"policy": policy}}))
+    _extend_vpc(lab)
     fill.primary(lab.node("prefix"), FILLERS)
+    lab.report("the primary ENI of node prefix is nearly full")
     wait_for("no prefix in mode secondary", lambda: not observed.pool(lab, "secondary").prefixes, seconds=60)
+
+
+def _extend_vpc(lab: Lab) -> None:
+    """Gives the VPC one more block while product and pods are there; it takes them up to a minute to hear of it."""
+    before = [cidr for mode in MODES for cidr in observed.pool(lab, mode).supply.get("vpcCIDRs", [])]
+    if not before or LATER_BLOCK in before:
+        raise LabError(f"the pools say of the VPC's blocks {before}, {LATER_BLOCK} must not be among them yet")
+    [vpc] = lab.cloud.ec2("describe_vpcs")["Vpcs"]
+    lab.cloud.ec2("associate_vpc_cidr_block", VpcId=vpc["VpcId"], CidrBlock=LATER_BLOCK)
 
 
 class Town:
@@ -87,11 +104,14 @@ class Town:
     def __init__(self, lab: Lab, phase: Phase) -> None:
         self.lab = lab
         self.phase = phase
-        _remove(lab, "pods,services", "town=yes")
+        lab.kubectl("delete", "pods,services", "-l", MEMBERS, "--now", "--wait=false")
         lab.set_env("eni-agent", **{**dict.fromkeys(VARIABLES), **phase.variables})
+        lab.kubectl("wait", "--for=delete", "pods", "-l", MEMBERS, f"--timeout={PATIENCE_SECONDS}s")
+        lab.report("the pods of before are gone")
         everybody = [(f"{mode}-{number}", mode) for mode in MODES for number in range(PODS_A_NODE)]
         _apply(lab, [_pod(name, node) for name, node in everybody])
-        _wait_until_ready(lab, [name for name, _ in everybody])
+        lab.kubectl("wait", "--for=condition=Ready", "pods", "-l", MEMBERS, f"--timeout={PATIENCE_SECONDS}s")
+        lab.report(f"{len(everybody)} pods are Ready: {phase.name}")
         self.sights = {mode: NodeSight(lab, lab.node(mode), phase.mtu) for mode in MODES}
         self.residents = [self._resident(item) for item in _pods(lab)]
         self.leavers = {key: self._all_at(*key)[-1] for key in self._keys()}
@@ -115,6 +135,20 @@ class Town:
         with ThreadPoolExecutor(4) as threads:
             asked = threads.map(lambda pod: ask(self.lab, pod, targets[pod.name]), self.stayers)
             return dict(zip(targets, asked, strict=True))
+
+    def ask_from_everywhere(self, *targets: str, milliseconds: int = PATIENCE) -> dict[Resident, dict[str, str]]:
+        """What one pod of each ENI of each node gets from targets."""
+        askers = [self.at(*key)[0] for key in self._keys()]
+        with ThreadPoolExecutor(4) as threads:
+            answers = threads.map(lambda pod: ask(self.lab, pod, targets, milliseconds), askers)
+            return dict(zip(askers, answers, strict=True))
+
+    @cached_property
+    def outside(self) -> dict[Resident, dict[str, str]]:
+        """What the hosts outside of the VPC see, by who asks and host."""
+        hosts = (outside.ADDRESS, *outside.PEERS)
+        answers = self.ask_from_everywhere(*(f"{host}:{outside.PORT}" for host in hosts), milliseconds=2000)
+        return {pod: {target.partition(":")[0]: seen for target, seen in got.items()} for pod, got in answers.items()}
 
     @cached_property
     def departed(self) -> dict[tuple[str, str], list[str]]:
@@ -160,9 +194,9 @@ def targets_of(pod: Resident) -> list[str]:
     return [f"{protocol}{pod.address}:{port}" for protocol in ("", "udp:") for port in (OPEN, CLOSED)]
 
 
-def ask(lab: Lab, pod: Resident, targets: Sequence[str]) -> dict[str, str]:
+def ask(lab: Lab, pod: Resident, targets: Sequence[str], milliseconds: int = PATIENCE) -> dict[str, str]:
     """What a pod gets from each target."""
-    command = ("/labpod", "fetch", str(workload.PATIENCE_MILLISECONDS), *targets)
+    command = ("/labpod", "fetch", str(milliseconds), *targets)
     return _parsed(lab.kubectl("exec", pod.name, "--", *command, check=False), targets)
 
 
@@ -216,13 +250,5 @@ def _pods(lab: Lab) -> list[dict[str, Any]]:
     return items
 
 
-def _wait_until_ready(lab: Lab, names: Iterable[str]) -> None:
-    lab.kubectl("wait", "--for=condition=Ready", "--timeout=120s", *(f"pod/{name}" for name in names))
-
-
 def _apply(lab: Lab, manifests: list[dict[str, Any]]) -> None:
     lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
-
-
-def _remove(lab: Lab, kinds: str, selector: str) -> None:
-    lab.kubectl("delete", kinds, "-l", selector, "--now", "--wait=true")
