@@ -11,9 +11,9 @@ from eni_lab.kube.addresses import KUBERNETES_SERVICE
 from eni_lab.lab import Lab
 from eni_lab.podcheck.cluster import Mtu
 from eni_lab.waiting import wait_for
-from eni_testing import traffic
+from eni_testing import residents
 from eni_testing.laboratories import new_lab
-from eni_testing.traffic import CLOSED, MODES, OPEN, PLACES, Phase, Resident, Town
+from eni_testing.residents import CLOSED, MODES, OPEN, PLACES, Phase, Resident, Town
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -60,7 +60,7 @@ on_every_eni = pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{pla
 def cluster() -> Iterator[Lab]:
     laboratory = new_lab("traffic")
     try:
-        traffic.build(laboratory)
+        residents.build(laboratory)
         yield laboratory
     finally:
         laboratory.down()
@@ -124,7 +124,7 @@ def pairs(town: Town, here: str, there: str, *, across: bool) -> list[tuple[Resi
 @of_every_mode
 @on_every_eni
 def test_a_service_is_reached_by_its_cluster_ip_from_everywhere(town: Town, node: str, place: str) -> None:
-    cluster_ip, _ = traffic.expose(town.lab, town.at(node, place)[1], "Cluster")
+    cluster_ip, _ = residents.expose(town.lab, town.at(node, place)[1], "Cluster")
     target = f"{cluster_ip}:80"
 
     def answers_everybody() -> bool:
@@ -145,7 +145,7 @@ def test_the_api_server_is_reached_by_its_service(town: Town) -> None:
 @of_every_mode
 @on_every_eni
 def test_a_node_port_answers_the_world_and_the_pod_sees_who_asks(town: Town, node: str, place: str) -> None:
-    _, port = traffic.expose(town.lab, town.at(node, place)[0], "Local")
+    _, port = residents.expose(town.lab, town.at(node, place)[0], "Local")
     assert from_outside(town, node, port) == WORLD
 
 
@@ -153,7 +153,7 @@ def test_a_node_port_answers_the_world_and_the_pod_sees_who_asks(town: Town, nod
 @of_every_mode
 @on_every_eni
 def test_a_node_port_answers_the_world_for_a_pod_of_another_node(town: Town, node: str, place: str) -> None:
-    _, port = traffic.expose(town.lab, town.at(node, place)[0], "Cluster")
+    _, port = residents.expose(town.lab, town.at(node, place)[0], "Cluster")
     [other] = [name for name in MODES if name != node]
     assert from_outside(town, other, port) == address_of(town, other)
 
@@ -163,7 +163,7 @@ def from_outside(town: Town, node: str, port: int) -> str:
     target = f"{address_of(town, node)}:{port}"
 
     def peer() -> str | None:
-        words = traffic.ask_from_outside(town.lab, target).split()
+        words = residents.ask_from_outside(town.lab, target).split()
         return words[1] if words[0] == "peer" else None
 
     return wait_for(f"{target} answers the world", peer, seconds=20, interval=0.2)
