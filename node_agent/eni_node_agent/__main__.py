@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from eni_node_agent.settings import Settings, SettingsError
+from eni_node_agent.settings import InstallSettings, Settings, SettingsError
 
 log = logging.getLogger("eni_node_agent")
 
@@ -59,11 +59,13 @@ def _install() -> None:
     from eni_node_agent.network.sysctl import SysctlError  # noqa: PLC0415
     from eni_node_agent.rpc import executable  # noqa: PLC0415
 
-    bin_dir = Path(os.environ.get("HOST_CNI_BIN_PATH") or "/host/opt/cni/bin")
+    settings = InstallSettings.from_env(os.environ)
     # Beside this very interpreter: the image puts both into one folder.
-    target = executable.install_executable(Path(sys.executable).with_name(executable.EXECUTABLE), bin_dir)
+    target = executable.install_executable(Path(sys.executable).with_name(executable.EXECUTABLE), settings.cni_bin_dir)
     try:
-        preparation.prepare(Path("/proc"))
+        preparation.prepare(
+            Path("/proc"), early_demux=not settings.disable_tcp_early_demux, ipv6_egress=settings.enable_v6_egress
+        )
     except SysctlError as error:
         raise OSError(str(error)) from error
     sys.stdout.write(f"installed {target}; the node forwards packets\n")

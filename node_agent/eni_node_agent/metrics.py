@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -24,6 +24,11 @@ class Metrics:
         )
         self.repairs = Counter(
             "eni_agent_network_repairs", "Repairs of the host's network by kind.", ("kind",), registry=self._registry
+        )
+        self.conflicts = Gauge(
+            "eni_agent_network_conflicts",
+            "Policy rules of other tools that take pods' packets from their way now.",
+            registry=self._registry,
         )
         self.reclaimed = Counter(
             "eni_agent_reclaimed_addresses",

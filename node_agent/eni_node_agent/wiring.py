@@ -17,7 +17,7 @@ from typing import Final
 from eni_cni_shim import protocol
 from eni_cni_shim.plugin.pod_network import PodNetwork
 from eni_cni_shim.plugin.verbs import Plugin
-from eni_crds.nodeippool import NodeIPPool
+from eni_crds.nodeippool import Family, NodeIPPool
 from eni_node_agent.cluster import conflist
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pod_events import PodEvents
@@ -55,7 +55,7 @@ class Agent:
         self._events: PodEvents | None = None
         self._conflist_stands = False
         self._metrics = Metrics()
-        self._ledger = Ledger(journal)
+        self._ledger = Ledger(journal, egress=egress_families(settings))
         self._network = HostNetwork(
             network_settings(settings),
             proc_sys=settings.proc_sys,
@@ -69,6 +69,7 @@ class Agent:
             explain=self._explain,
             pressed=self._poke,
             lacking=self._see_shortage,
+            veth_prefix=settings.veth_prefix,
         )
         self._flow = SupplyFlow(
             self._ledger,
@@ -77,6 +78,7 @@ class Agent:
             SupplyFile(settings.supply_path),
             clock=clock,
             changed=self._see_supply,
+            has_ipv6=(settings.proc_sys / "net/ipv6").is_dir,
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
         self._metrics.watch_pool(self._counts, lambda: len(self._pool.waiting()))
@@ -93,10 +95,11 @@ class Agent:
             adopted = gc.adopt_from_kernel(self._ledger, await self._network.pod_routes(), self._clock())
             if adopted:
                 log.warning(
-                    "addresses adopted from the kernel", extra={"addresses": [item.address for item in adopted]}
+                    "addresses adopted from the kernel",
+                    extra={"addresses": [a for item in adopted for a in item.all_addresses]},
                 )
             self._flow.restore()
-            pod_network = PodNetwork()
+            pod_network = PodNetwork(self._settings.proc_sys)
             stack.push_async_callback(pod_network.aclose)
             plugin = _Measured(Plugin(self._pool, pod_network), self._metrics)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
@@ -141,9 +144,8 @@ class Agent:
             assignment = await self._pool.release(key)
             if assignment is not None:
                 self._metrics.reclaimed.inc()
-                log.info(
-                    "address of a departed sandbox released", extra={"address": assignment.address, "sandbox": key}
-                )
+                addresses = " ".join(assignment.addresses)
+                log.info("address of a departed sandbox released", extra={"address": addresses, "sandbox": key})
 
     def _see_pool(self, pool: NodeIPPool | None) -> None:
         if pool is not None and pool.status.usage is None and self._writer is not None:
@@ -168,6 +170,8 @@ class Agent:
         self._poke()
 
     def _see_network(self, state: NetworkState) -> None:
+        self._metrics.conflicts.set(len(state.conflicts))
+        self._reporter.see_conflicts(state.conflicts)
         self._flow.settle(state)
 
     def _see_supply(self) -> None:
@@ -231,6 +235,12 @@ class _Measured:
 _VERBS: Final = frozenset({"ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"})
 
 
+def egress_families(settings: Settings) -> frozenset[Family]:
+    """Returns the families of which pods get a node-local address where the pool does not have them."""
+    wanted = {Family.IPV4: settings.enable_v4_egress, Family.IPV6: settings.enable_v6_egress}
+    return frozenset(family for family, is_wanted in wanted.items() if is_wanted)
+
+
 def network_settings(settings: Settings) -> NetworkSettings:
     """Returns what the host's network needs of the settings."""
     return NetworkSettings(
@@ -238,8 +248,12 @@ def network_settings(settings: Settings) -> NetworkSettings:
         external_snat=settings.external_snat,
         snat_ports=SnatPorts(settings.snat_ports),
         exclude_snat_cidrs=settings.exclude_snat_cidrs,
+        external_service_cidrs=settings.external_service_cidrs,
         node_port_support=settings.node_port_support,
         connmark=settings.connmark,
+        veth_prefix=settings.veth_prefix,
+        v4_egress=settings.enable_v4_egress,
+        v6_egress=settings.enable_v6_egress,
     )
 
 

@@ -16,10 +16,10 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import Condition, ConditionStatus, EniState, Family
 from eni_node_agent.ledger.journal import Journal
-from eni_node_agent.ledger.ledger import Holding
 from eni_testing.agents import NODE, AgentNode
 from eni_testing.api_server import PODS, POOLS, pod
 from eni_testing.eventually import eventually
+from eni_testing.holdings import held
 from eni_testing.supplies import eni, supply
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(90)]
@@ -235,7 +235,7 @@ async def test_an_address_assigned_by_an_agent_killed_before_it_answered_comes_b
     (node.folder / "run").mkdir()
     unanswered = Sandbox(SandboxKey("eni", "unanswered", "eth0"))
     with closing(Journal(node.journal)) as journal:
-        journal.hold(Holding(unanswered, FOUR[0], eni(0).id, since=time.monotonic() - 100))
+        journal.hold(held(unanswered, FOUR[0], since=time.monotonic() - 100))
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()
     await eventually(lambda: usage(node).get("cooling") == 1, "the address is taken back", within=15)
@@ -312,17 +312,32 @@ async def test_what_others_undo_is_repaired_and_told(node: AgentNode) -> None:
     assert 'eni_agent_network_repairs_total{kind="rule"} 1.0' in node.http("/metrics")[1]
 
 
+async def test_rule_of_another_tool_that_is_in_the_way_is_told(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    node.host.run(["ip", "rule", "add", "from", FOUR[0], "lookup", "9", "priority", "100"])
+
+    def drift() -> dict[str, str]:
+        found = node.api.applied[-1].body["status"]["conditions"]
+        return next(entry for entry in found if entry["type"] == "DriftDetected")
+
+    await eventually(lambda: drift()["reason"] == "RuleConflict", "the conflict is told")
+    assert f"100: from {FOUR[0]}/32 lookup 9" in drift()["message"]
+    assert "eni_agent_network_conflicts 1.0" in node.http("/metrics")[1]
+    node.host.run(["ip", "rule", "delete", "priority", "100"])
+    await eventually(lambda: drift()["status"] == "False", "the conflict is over")
+
+
 async def test_sysctls_are_kept_in_the_folder_that_is_mounted(node: AgentNode) -> None:
     forwards = node.folder / "sys" / "net/ipv4/ip_forward"
-    loose = forwards.parent / "conf/eth0/rp_filter"
-    loose.parent.mkdir(parents=True)
+    forwards.parent.mkdir(parents=True)
     forwards.write_text("0\n")
-    loose.write_text("1\n")
     node.variables["ENI_PROC_SYS"] = str(node.folder / "sys")
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()
     await node.until_able()
-    assert (forwards.read_text(), loose.read_text()) == ("1", "2")
+    assert forwards.read_text() == "1"
     forwards.write_text("0\n")
     await eventually(lambda: forwards.read_text() == "1", "the value is back", within=15)
 
