@@ -5,7 +5,7 @@ What Amazon's images make is no conflict: amazon-ec2-net-utils leads the address
 from 10000 on, at priorities from 10000 on, behind our rules for pods.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Final
 
@@ -35,26 +35,33 @@ def conflicts(state: HostState, rules: Mapping[Rule, bool]) -> tuple[str, ...]:
         rules: the rules of the shapes we use; True: ours.
     """
     foreign = (rule for rule, is_ours in rules.items() if not is_ours and rule not in state.items)
-    return tuple(sorted(sentence for rule in foreign for sentence in _quarrels(rule, state)))
+    found = ((rule, _taken(rule, state)) for rule in foreign)
+    return tuple(
+        sorted(f"{_said(rule)} takes {taken}; it is another tool's, and stays" for rule, taken in found if taken)
+    )
 
 
-def _quarrels(rule: Rule, state: HostState) -> Iterator[str]:
+def _taken(rule: Rule, state: HostState) -> str:
+    """Returns which packets a rule takes from their way; empty: none."""
     if rule.table in {LOCAL_TABLE, POD_TABLE} or _is_of_an_image(rule):
-        return
+        return ""
     if rule.mark is not None:
-        if _is_ours_elsewhere(rule, state):
-            yield f"{_said(rule)} takes marked packets, which must look into table {MAIN_TABLE}; {_ADVICE}"
-        return
-    for cidr, table in state.ways_out.items():
-        if family_of(cidr) is not rule.family:
-            continue
-        if _takes_answers(rule, cidr):
-            yield f"{_said(rule)} takes packets to pods of {cidr}, which must look into table {POD_TABLE}; {_ADVICE}"
-        elif _takes_questions(rule, cidr, table):
-            yield f"{_said(rule)} takes packets from pods of {cidr}, which must look into table {table}; {_ADVICE}"
+        return f"marked packets, which must look into table {MAIN_TABLE}" if _is_ours_elsewhere(rule, state) else ""
+    pods = {cidr: table for cidr, table in state.ways_out.items() if family_of(cidr) is rule.family}
+    asked = [cidr for cidr in pods if _takes_answers(rule, cidr)]
+    if asked:
+        return f"packets to pods of {_listed(asked)}, which must look into table {POD_TABLE}"
+    asking = [cidr for cidr, table in pods.items() if _takes_questions(rule, cidr, table)]
+    tables = ", ".join(sorted({str(pods[cidr]) for cidr in asking}))
+    return f"packets from pods of {_listed(asking)}, which must look into table {tables}" if asking else ""
 
 
-_ADVICE: Final = "it is another tool's, and stays"
+def _listed(cidrs: Sequence[str]) -> str:
+    return ", ".join(cidrs[:_LONGEST_LIST]) + (" and more" if len(cidrs) > _LONGEST_LIST else "")
+
+
+_LONGEST_LIST: Final = 3
+"""CIDRs named in a sentence."""
 
 
 def _is_of_an_image(rule: Rule) -> bool:
