@@ -6,7 +6,7 @@ Numbers and names are those of ``docs/datapath.md``, written down here a second 
 import ipaddress
 from dataclasses import dataclass
 
-from eni_lab.podcheck.kernel import MAIN_TABLE
+from eni_lab.podcheck.kernel import MAIN_TABLE, Route, host_cidr
 
 POD_TABLE = 512
 POD_PRIORITY = 512
@@ -76,6 +76,12 @@ class PodAddress:
         return "::/0" if self.family == 6 else "0.0.0.0/0"
 
     @property
-    def pod_table(self) -> int:
-        """Of the pod's namespace: the main table for the first interface, one of its own number for each other."""
-        return self.number or MAIN_TABLE
+    def pod_routes(self) -> frozenset[Route]:
+        """Of the pod's namespace: in the main table for the first interface, in one of its own number for each other.
+
+        A link-local address is on the link by itself, the IPv4 one only by a route.
+        """
+        table = self.number or MAIN_TABLE
+        default = Route(table, self.default, self.ifname, self.gateway)
+        to_gateway = Route(table, host_cidr(self.gateway), self.ifname)
+        return frozenset({default} if self.family == 6 else {default, to_gateway})

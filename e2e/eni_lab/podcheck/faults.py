@@ -133,11 +133,7 @@ def _inside(pod: Kernel, due: PodAddress) -> Iterator[str]:
     if due.address in link.tentative:
         yield f"{due.address} of the pod is tentative or was found to be somebody else's"
     routes = {route for route in _of_family(pod.routes, due.family) if route.link == due.ifname}
-    wanted = {
-        Route(due.pod_table, host_cidr(due.gateway), due.ifname),
-        Route(due.pod_table, due.default, due.ifname, due.gateway),
-    }
-    if missing := wanted - routes:
+    if missing := due.pod_routes - routes:
         yield f"the pod has the routes {sorted(map(str, routes))} and lacks {sorted(map(str, missing))}"
 
 

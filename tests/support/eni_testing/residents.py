@@ -1,7 +1,8 @@
 """Two nodes whose pods are on their primary and on a secondary ENI, and what these see of each other and of the world.
 
 The node ``secondary`` has single addresses and a kube-proxy in nftables mode, the node ``prefix`` has prefixes and one
-in iptables mode. A ``Town`` is the pods under one configuration of the agent; the next ``Phase`` begins with new pods.
+in iptables mode; pods of both have IPv4 and IPv6. The pods of a third node, ``six``, have IPv6 alone. A ``Town`` is the
+pods under one configuration of the agent; the next ``Phase`` begins with new pods.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any
 
 from eni_lab.cloud_client import ZONES
@@ -43,6 +45,8 @@ VARIABLES = (
     "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS",
 )
 """Of the agent; not set in a phase that does not set them."""
+SIX = "six"
+FAMILIES = (4, 6)
 PODS_A_NODE = 6
 FILLERS = 3 * 16 - PODS_A_NODE // 2
 """Sandboxes without containers that leave half the pods no room in the three prefixes of the primary ENI."""
@@ -72,13 +76,21 @@ class Resident:
         """The first of its addresses."""
         return self.addresses[0]
 
+    def of(self, family: int) -> str:
+        """Its address of a family, 4 or 6."""
+        [found] = [one for one in self.addresses if ip_address(one).version == family]
+        return found
+
 
 def build(lab: Lab) -> None:
-    """Brings the two nodes up, with the product on them, and the primary ENI of one of them nearly full."""
-    lab.up(Options(nodes=0, tied=True, service_times=False))
+    """Brings the nodes up, with the product on them, and the primary ENI of one of them nearly full."""
+    lab.up(Options(nodes=0, dual_stack=True, tied=True, service_times=False))
     for zone, (mode, proxy) in zip(ZONES, MODES.items(), strict=True):
         lab.add_node(NODE_TYPE, zone, mode, max_pods=110, proxy_mode=proxy)
+    lab.add_node(NODE_TYPE, ZONES[0], SIX, max_pods=110)
     lab.deploy("traffic")
+    lab.wait_until(f"pool of {SIX}", "get", "nodeippool", SIX)
+    lab.kubectl("patch", "nodeippool", SIX, "--type=merge", "-p", json.dumps({"spec": {"families": ["IPv6"]}}))
     for mode in MODES:
         lab.wait_until(f"pool of {mode}", "get", "nodeippool", mode)
         policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1}
@@ -86,6 +98,7 @@ def build(lab: Lab) -> None:
     _extend_vpc(lab)
     fill.primary(lab.node("prefix"), FILLERS)
     lab.report("the primary ENI of node prefix is nearly full")
+    wait_for("node six is for IPv6 alone", lambda: observed.pool(lab, SIX).supply["families"] == ["IPv6"], seconds=60)
     wait_for("no prefix in mode secondary", lambda: not observed.pool(lab, "secondary").prefixes, seconds=60)
 
 
@@ -109,11 +122,13 @@ class Town:
         lab.kubectl("wait", "--for=delete", "pods", "-l", MEMBERS, f"--timeout={PATIENCE_SECONDS}s")
         lab.report("the pods of before are gone")
         everybody = [(f"{mode}-{number}", mode) for mode in MODES for number in range(PODS_A_NODE)]
+        everybody += [(f"{SIX}-{number}", SIX) for number in range(2)]
         _apply(lab, [_pod(name, node) for name, node in everybody])
         lab.kubectl("wait", "--for=condition=Ready", "pods", "-l", MEMBERS, f"--timeout={PATIENCE_SECONDS}s")
         lab.report(f"{len(everybody)} pods are Ready: {phase.name}")
-        self.sights = {mode: NodeSight(lab, lab.node(mode), phase.mtu) for mode in MODES}
+        self.sights = {mode: NodeSight(lab, lab.node(mode), phase.mtu) for mode in (*MODES, SIX)}
         self.residents = [self._resident(item) for item in _pods(lab)]
+        self.of_ipv6_alone = [pod for pod in self.residents if pod.node == SIX]
         self.leavers = {key: self._all_at(*key)[-1] for key in self._keys()}
 
     def at(self, node: str, place: str) -> list[Resident]:
@@ -146,9 +161,9 @@ class Town:
     @cached_property
     def outside(self) -> dict[Resident, dict[str, str]]:
         """What the hosts outside of the VPC see, by who asks and host."""
-        hosts = (outside.ADDRESS, *outside.PEERS)
-        answers = self.ask_from_everywhere(*(f"{host}:{outside.PORT}" for host in hosts), milliseconds=2000)
-        return {pod: {target.partition(":")[0]: seen for target, seen in got.items()} for pod, got in answers.items()}
+        hosts = {at(host, outside.PORT): host for host in (outside.ADDRESS, outside.IPV6_ADDRESS, *outside.PEERS)}
+        answers = self.ask_from_everywhere(*hosts, milliseconds=2000)
+        return {pod: {hosts[target]: seen for target, seen in got.items()} for pod, got in answers.items()}
 
     @cached_property
     def departed(self) -> dict[tuple[str, str], list[str]]:
@@ -164,7 +179,11 @@ class Town:
 
         def nothing() -> bool:
             sight = NodeSight(self.lab, self.lab.node(pod.node), self.phase.mtu)
-            last[:] = sight.left(pod.address, veth, owned=pod.node == "prefix")
+            last[:] = [
+                each
+                for one in pod.addresses  # a single address goes back to EC2 soon, a prefix has other pods
+                for each in sight.left(one, veth, owned=pod.node == "prefix" or ":" in one)
+            ]
             return not last
 
         try:
@@ -189,9 +208,15 @@ class Town:
         return [(node, place) for node in MODES for place in PLACES]
 
 
+def at(address: str, port: int, protocol: str = "") -> str:
+    """A target as ``labpod`` reads it; ``protocol`` is empty for TCP or ``udp:``."""
+    return f"{protocol}[{address}]:{port}" if ":" in address else f"{protocol}{address}:{port}"
+
+
 def targets_of(pod: Resident) -> list[str]:
     """All that is asked of a pod."""
-    return [f"{protocol}{pod.address}:{port}" for protocol in ("", "udp:") for port in (OPEN, CLOSED)]
+    ends = [(address, port) for address in pod.addresses for port in (OPEN, CLOSED)]
+    return [at(*end, protocol) for end in ends for protocol in ("", "udp:")]
 
 
 def ask(lab: Lab, pod: Resident, targets: Sequence[str], milliseconds: int = PATIENCE) -> dict[str, str]:
@@ -209,11 +234,12 @@ def ask_from_outside(lab: Lab, target: str) -> str:
     return _parsed(done.stdout, [target])[target]
 
 
-def expose(lab: Lab, pod: Resident, traffic_policy: str) -> tuple[str, int]:
-    """A Service for one pod alone; its cluster IP and its node port."""
+def expose(lab: Lab, pod: Resident, traffic_policy: str) -> tuple[tuple[str, ...], int]:
+    """A Service of both families for one pod alone; its cluster IPs, IPv4 first, and its node port."""
     name = f"{pod.name}-{traffic_policy.lower()}"
     spec = {
         "type": "NodePort",
+        "ipFamilyPolicy": "RequireDualStack",
         "externalTrafficPolicy": traffic_policy,
         "selector": {"name": pod.name},
         "ports": [{"port": 80, "targetPort": OPEN}],
@@ -221,7 +247,7 @@ def expose(lab: Lab, pod: Resident, traffic_policy: str) -> tuple[str, int]:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "labels": {"town": "yes"}}}
     _apply(lab, [{**service, "spec": spec}])
     made = json.loads(lab.kubectl("get", "service", name, "-o", "json"))["spec"]
-    return made["clusterIP"], made["ports"][0]["nodePort"]
+    return tuple(made["clusterIPs"]), made["ports"][0]["nodePort"]
 
 
 def _parsed(text: str, targets: Sequence[str]) -> dict[str, str]:
