@@ -417,7 +417,7 @@ async def test_a_thread_that_hangs_has_the_agent_started_anew(node: AgentNode) -
     node.start()
     await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)
     await node.give(supply(eni(0, addresses=FOUR)))
-    await eventually(lambda: node.http("/healthz")[0] == 503, "the probe fails", within=15)
+    await eventually(lambda: node.http("/healthz")[0] == 503, "the probe fails", within=40)
     assert "the thread that keeps the host's network has not answered" in node.http("/healthz")[1]
     node.stop(signal.SIGKILL)
 
