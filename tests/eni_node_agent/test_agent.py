@@ -376,6 +376,21 @@ async def test_vpc_cnis_addresses_serve_its_metrics_and_introspection(node: Agen
     assert node.fetch("10.0.250.10:61679", "/")[0] == 0
 
 
+async def test_the_time_from_bound_to_address_is_measured(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await eventually(lambda: usage(node).get("pending") == 0, "pods are followed", within=15)
+    await node.api.put(PODS, pod("web"))
+    await eventually(lambda: usage(node).get("pending") == 1, "the pod is seen")
+    await node.address_of("web")
+    text = node.http("/metrics")[1]
+    assert "\neni_agent_pod_bound_to_address_seconds_count 1.0\n" in text
+    seconds = {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line[0] != "#"}
+    assert 0 < seconds["eni_agent_start_seconds"] < seconds["eni_agent_first_address_seconds"] < 60
+    assert seconds["eni_agent_pod_bound_to_address_seconds_sum"] > 0
+
+
 async def test_metrics_and_introspection_can_be_switched_off(node: AgentNode) -> None:
     node.variables |= {"DISABLE_METRICS": "true", "DISABLE_INTROSPECTION": "true"}
     node.start()
@@ -417,7 +432,7 @@ async def test_a_thread_that_hangs_has_the_agent_started_anew(node: AgentNode) -
     node.start()
     await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)
     await node.give(supply(eni(0, addresses=FOUR)))
-    await eventually(lambda: node.http("/healthz")[0] == 503, "the probe fails", within=15)
+    await eventually(lambda: node.http("/healthz")[0] == 503, "the probe fails", within=40)
     assert "the thread that keeps the host's network has not answered" in node.http("/healthz")[1]
     node.stop(signal.SIGKILL)
 
