@@ -154,11 +154,12 @@ class AgentNode:
         """Waits until the agent has told the runtime of the node."""
         await eventually(self.conflist.exists, "the conflist is written", within=15)
 
-    async def add(self, name: str, *, within: float = 25) -> cni.Outcome:
+    async def add(self, name: str, *, within: float = 25, annotations: dict[str, str] | None = None) -> cni.Outcome:
         """Has a pod set up, as the runtime would; its namespace is kept until ``close``."""
         if name not in self._pods:
             self._pods[name] = Host()
-        return await self._in_runtime("ADD", name, self._pods[name].path, within)
+        fields = {"runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations or {}}}
+        return await self._in_runtime("ADD", name, self._pods[name].path, within, fields)
 
     async def delete(self, name: str) -> cni.Outcome:
         """Has a pod taken down, as the runtime would."""
@@ -173,6 +174,16 @@ class AgentNode:
         assert outcome.exit_code == 0, outcome.stdout
         address: str = outcome.json["ips"][0]["address"]
         return address.removesuffix("/32")
+
+    async def addresses_of(self, name: str, annotations: dict[str, str] | None = None) -> list[str]:
+        """Has a pod set up; returns all its addresses, with masks."""
+        outcome = await self.add(name, annotations=annotations)
+        assert outcome.exit_code == 0, outcome.stdout
+        return [ip["address"] for ip in outcome.json["ips"]]
+
+    def pod(self, name: str) -> Host:
+        """Returns a pod's namespace."""
+        return self._pods[name]
 
     async def status(self) -> cni.Outcome:
         """Asks for STATUS."""
@@ -196,19 +207,21 @@ class AgentNode:
         self.host.close()
         shutil.rmtree(self.folder)
 
-    async def _in_runtime(self, command: str, name: str, netns: str, within: float = 25) -> cni.Outcome:
+    async def _in_runtime(
+        self, command: str, name: str, netns: str, within: float = 25, fields: dict[str, Any] | None = None
+    ) -> cni.Outcome:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._runtime, self._command, command, name, netns, within)
+        return await loop.run_in_executor(self._runtime, self._command, command, name, netns, within, fields or {})
 
     def _accepts(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:
             return client.connect_ex(str(self.socket_path)) == 0
 
-    def _command(self, command: str, name: str, netns: str, within: float) -> cni.Outcome:
+    def _command(self, command: str, name: str, netns: str, within: float, fields: dict[str, Any]) -> cni.Outcome:
         variables = cni.environ(command, container_id=name or "none", netns=netns)
         arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name};K8S_POD_UID=uid-{name}"
         variables |= {"ENI_AGENT_SOCKET": str(self.socket_path), "CNI_ARGS": arguments}
-        config: dict[str, Any] = {**cni.CONFIG, "cniVersion": "1.1.0"}
+        config: dict[str, Any] = {**cni.CONFIG, "cniVersion": "1.1.0", **fields}
         return cni.run(cni.PYTHON_FORWARDER, variables, json.dumps(config).encode(), timeout=within)
 
 
