@@ -53,6 +53,7 @@ class AgentNode:
         self.api = ApiServer()
         self.variables: dict[str, str] = {}
         self.python = sys.executable
+        self.arguments = ["-m", "eni_node_agent", "run"]
         self._process: subprocess.Popen[bytes] | None = None
         self._pods: dict[str, Host] = {}
         self._runtime = ThreadPoolExecutor(64, "runtime")
@@ -100,7 +101,7 @@ class AgentNode:
             "ENI_STATE_DIR": str(self.folder / "state"),
             "ENI_HTTP_ADDRESS": HTTP,
         }
-        command = [self.python, "-m", "eni_node_agent", "run"]
+        command = [self.python, *self.arguments]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
