@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -62,7 +61,7 @@ async def _churn(node: AgentNode, executable: list[str]) -> None:
     churn = Churn(node, executable, pods=PODS, seed=SEED)
     await churn.run(SECONDS)
     await churn.clear()
-    figures = {"seconds": SECONDS, "pods": PODS, **churn.counts, "stalls": _stalls(node)}
+    figures = {"seconds": SECONDS, "pods": PODS, **churn.counts, "stalls": node.stalls()}
     print(json.dumps(figures, indent=2))  # noqa: T201  pytest -s shows it
     assert churn.broken == []
     assert churn.counts["ADD"] > SECONDS
@@ -74,7 +73,7 @@ async def _churn(node: AgentNode, executable: list[str]) -> None:
     assert node.stop(signal.SIGTERM) == 0
     with contextlib.closing(sqlite3.connect(node.journal)) as journal:
         assert journal.execute("SELECT * FROM holding").fetchall() == []
-    assert [stall for stall in _stalls(node) if stall["own_seconds"] > STALL_SECONDS] == []
+    assert [stall for stall in node.stalls() if stall["own_seconds"] > STALL_SECONDS] == []
 
 
 async def _until_as(node: AgentNode, before: dict[str, str]) -> None:
@@ -107,9 +106,3 @@ def _links(node: AgentNode) -> str:
     """Returns the names of all links, those that DEL has set down among them."""
     lines = node.host.run(["ip", "-brief", "link"]).stdout.splitlines()
     return "\n".join(sorted(line.split()[0] for line in lines))
-
-
-def _stalls(node: AgentNode) -> list[dict[str, Any]]:
-    """Returns what the agents have logged of stalls, those that only the machine's load made among them."""
-    lines = [json.loads(line) for line in node.log.splitlines() if '"event loop stalled"' in line]
-    return [{key: line[key] for key in ("seconds", "own_seconds", "ran", "stalls")} for line in lines]

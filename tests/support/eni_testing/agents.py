@@ -78,6 +78,11 @@ class AgentNode:
         """What the agents of this node have logged."""
         return (self.folder / "log").read_text()
 
+    def stalls(self) -> list[dict[str, Any]]:
+        """Returns what the agents have logged of stalls, those that only the machine's load made among them."""
+        lines = [json.loads(line) for line in self.log.splitlines() if '"event loop stalled"' in line]
+        return [{key: line[key] for key in ("seconds", "own_seconds", "ran", "stalls")} for line in lines]
+
     @contextlib.asynccontextmanager
     async def api_server(self) -> AsyncIterator[Self]:
         """Serves the API on the node's loopback."""
