@@ -1,6 +1,7 @@
 """The command ``eni-agent``: ``run`` serves this node, ``install`` puts the CNI executable and sysctls in place.
 
-``inspect`` and ``support-bundle`` are for people (``commands``).
+``uninstall`` takes conflist and executable away again, once no agent runs; ``inspect`` and ``support-bundle`` are for
+people (``commands``).
 """
 
 import argparse
@@ -9,13 +10,15 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from eni_node_agent import logs
-from eni_node_agent.settings import Settings, SettingsError
+from eni_node_agent import footprint, logs
+from eni_node_agent.looplag import LoopWatch
+from eni_node_agent.settings import InstallSettings, Settings, SettingsError
 
 log = logging.getLogger("eni_node_agent")
 
@@ -38,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="serve this node")
     commands.add_parser("install", help="put the CNI executable and sysctls in place")
+    commands.add_parser("uninstall", help="take conflist and CNI executable away, once no agent runs")
     inspect = commands.add_parser("inspect", help="tell where EC2's view, ledger, kernel and runtime differ")
     inspect.add_argument("--json", action="store_true", help="for programs")
     bundle = commands.add_parser("support-bundle", help="write the archive for a bug report, secrets left out")
@@ -50,7 +54,10 @@ def _serve(_: argparse.Namespace) -> int:
     agent = logs.Place(settings.log_level, settings.log_file)
     plugin = logs.Place(settings.plugin_log_level, settings.plugin_log_file)
     logs.set_up(agent, plugin, settings.warnings)
-    asyncio.run(_run(settings))
+    footprint.begin()
+    watch = LoopWatch()
+    with asyncio.Runner(loop_factory=watch.new_loop) as runner:
+        runner.run(_run(settings, watch))
     return 0
 
 
@@ -71,18 +78,43 @@ def _install(_: argparse.Namespace) -> int:
     from eni_node_agent.network.sysctl import SysctlError  # noqa: PLC0415
     from eni_node_agent.rpc import executable  # noqa: PLC0415
 
-    bin_dir = Path(os.environ.get("HOST_CNI_BIN_PATH") or "/host/opt/cni/bin")
+    settings = InstallSettings.from_env(os.environ)
     # Beside this very interpreter: the image puts both into one folder.
-    target = executable.install_executable(Path(sys.executable).with_name(executable.EXECUTABLE), bin_dir)
+    target = executable.install_executable(Path(sys.executable).with_name(executable.EXECUTABLE), settings.cni_bin_dir)
     try:
-        preparation.prepare(Path("/proc"))
+        preparation.prepare(
+            Path("/proc"), early_demux=not settings.disable_tcp_early_demux, ipv6_egress=settings.enable_v6_egress
+        )
     except SysctlError as error:
         raise OSError(str(error)) from error
     sys.stdout.write(f"installed {target}; the node forwards packets\n")
     return 0
 
 
-async def _run(settings: Settings) -> None:
+def _uninstall(_: argparse.Namespace) -> int:
+    """The conflist goes first: from then on the runtime sends no new pod to an executable that is about to go."""
+    from eni_node_agent.cluster import conflist  # noqa: PLC0415
+    from eni_node_agent.rpc import executable  # noqa: PLC0415
+
+    settings = InstallSettings.from_env(os.environ)
+    if _listens(settings.socket_path):
+        raise OSError(f"an agent serves at {settings.socket_path} and would write the conflist again; end it first")
+    try:
+        gone = [conflist.NAME] if conflist.remove(settings.cni_conf_dir) else []
+        gone += [executable.EXECUTABLE] if executable.remove_executable(settings.cni_bin_dir) else []
+    except (conflist.ConflistError, executable.ExecutableError) as error:
+        raise OSError(str(error)) from error
+    removed = " and ".join(gone) or "nothing, there was nothing of ours"
+    sys.stdout.write(f"removed {removed}; pods that run keep their network\n")
+    return 0
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+async def _run(settings: Settings, watch: LoopWatch) -> None:
     from eni_node_agent.ledger.journal import Journal  # noqa: PLC0415
     from eni_node_agent.wiring import Agent  # noqa: PLC0415
 
@@ -91,7 +123,7 @@ async def _run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(Journal(settings.journal_path)) as journal:
-        async with Agent(settings, journal).serve():
+        async with Agent(settings, journal, watch).serve():
             await stop.wait()
             log.info("ending: pods keep their network")
 
@@ -99,6 +131,7 @@ async def _run(settings: Settings) -> None:
 _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": _serve,
     "install": _install,
+    "uninstall": _uninstall,
     "inspect": _inspect,
     "support-bundle": _support_bundle,
 }

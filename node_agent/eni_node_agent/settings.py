@@ -5,6 +5,7 @@ our own begin with ``ENI_`` and are strict. Policy of the pool is no setting: it
 """
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ FALSE_WORDS: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 TRUE_WORDS: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 SNAT_PORTS: Final = ("prng", "hashrandom", "none")
 LARGEST_MARK: Final = 0xFFFFFFFF
+SMALLEST_IPV6_MTU: Final = 1280
+"""Bytes every link that carries IPv6 must take in one piece (RFC 8200 section 5); the kernel drops IPv6 below."""
+_VETH_PREFIXES: Final = "1 to 4 letters, digits, dots, dashes or underscores that are not eth, lo or vlan"
 _FOREIGN: Final = frozenset({"ENI_AGENT_SOCKET"})
 """``ENI_`` variables of the CNI executable, which may stand in a shared environment."""
 
@@ -42,10 +46,24 @@ class Settings:
     """AWS_VPC_K8S_CNI_RANDOMIZESNAT. prng, hashrandom or none."""
     exclude_snat_cidrs: tuple[str, ...] = ()
     """AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS. Destinations, separated by commas, that see the pod's own address."""
+    external_service_cidrs: tuple[str, ...] = ()
+    """AWS_EXTERNAL_SERVICE_CIDRS. Destinations, separated by commas, to which pods leave by the primary ENI."""
     node_port_support: bool = True
     """AWS_VPC_CNI_NODE_PORT_SUPPORT. True: replies of node ports leave by the primary ENI."""
     connmark: int = 0x80
     """AWS_VPC_K8S_CNI_CONNMARK. Mark of connections that leave by the primary ENI."""
+    veth_prefix: str = "eni"
+    """AWS_VPC_K8S_CNI_VETHPREFIX. Names of the host's ends of pods' links begin with it; 1 to 4 bytes."""
+    enable_v4_egress: bool = True
+    """ENABLE_V4_EGRESS. In a pool of IPv6 alone: pods reach the IPv4 world by the node's own address."""
+    enable_v6_egress: bool = False
+    """ENABLE_V6_EGRESS. In a pool of IPv4 alone: pods reach the IPv6 world by the node's own address."""
+    bandwidth_plugin: bool = False
+    """ENABLE_BANDWIDTH_PLUGIN. True: the CNI plugin ``bandwidth`` follows ours in the conflist."""
+    disable_pod_ipv6: bool = False
+    """DISABLE_POD_V6. True: the CNI plugin ``tuning`` follows ours and takes IPv6 off pods, link-local too."""
+    annotate_pod_ip: bool = False
+    """ANNOTATE_POD_IP. True: a pod's addresses are written into its annotation ``vpc.amazonaws.com/pod-ips``."""
     cni_bin_dir: Path = Path("/host/opt/cni/bin")
     """HOST_CNI_BIN_PATH. Where the runtime finds CNI executables, as this process sees it."""
     cni_conf_dir: Path = Path("/host/etc/cni/net.d")
@@ -122,7 +140,14 @@ class Settings:
             "snat_ports": reader.lenient("AWS_VPC_K8S_CNI_RANDOMIZESNAT", _snat_ports, "prng"),
             "exclude_snat_cidrs": reader.cidrs("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"),
             "node_port_support": reader.boolean("AWS_VPC_CNI_NODE_PORT_SUPPORT", default=True),
+            "external_service_cidrs": reader.cidrs("AWS_EXTERNAL_SERVICE_CIDRS"),
             "connmark": reader.lenient("AWS_VPC_K8S_CNI_CONNMARK", _mark, 0x80),
+            "veth_prefix": reader.strict("AWS_VPC_K8S_CNI_VETHPREFIX", _veth_prefix, "eni", _VETH_PREFIXES),
+            "enable_v4_egress": reader.boolean("ENABLE_V4_EGRESS", default=True),
+            "enable_v6_egress": reader.boolean("ENABLE_V6_EGRESS", default=False),
+            "bandwidth_plugin": reader.boolean("ENABLE_BANDWIDTH_PLUGIN", default=False),
+            "disable_pod_ipv6": reader.boolean("DISABLE_POD_V6", default=False),
+            "annotate_pod_ip": reader.boolean("ANNOTATE_POD_IP", default=False),
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
             "cni_cache_dir": reader.absolute_path("ENI_CNI_CACHE_DIR", "/var/lib/cni"),
@@ -143,6 +168,7 @@ class Settings:
             "has_introspection": not reader.boolean("DISABLE_INTROSPECTION", default=False),
             **_log_settings(reader),
         }
+        reader.require_ipv6_mtus(values)
         reader.finish()
         return cls(**values, warnings=tuple(reader.warnings))
 
@@ -158,6 +184,35 @@ def _log_settings(reader: "_Reader") -> dict[str, str]:
         "plugin_log_level": reader.lenient("AWS_VPC_K8S_PLUGIN_LOG_LEVEL", _log_level, level),
         "plugin_log_file": reader.text("AWS_VPC_K8S_PLUGIN_LOG_FILE", file),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSettings:
+    """What ``eni-agent install`` needs, the init container that runs before the agent, and ``uninstall`` after it."""
+
+    cni_bin_dir: Path = Path("/host/opt/cni/bin")
+    """HOST_CNI_BIN_PATH. Where the CNI executable goes."""
+    cni_conf_dir: Path = Path("/host/etc/cni/net.d")
+    """HOST_CNI_CONFDIR_PATH. Where ``uninstall`` finds the conflist."""
+    socket_path: Path = Path(AGENT_SOCKET)
+    """ENI_SOCKET_PATH. Where an agent that still runs would listen."""
+    disable_tcp_early_demux: bool = False
+    """DISABLE_TCP_EARLY_DEMUX. True: the node looks up no sockets before it routes a packet, for the kubelet's probes
+    of pods with security groups of their own."""
+    enable_v6_egress: bool = False
+    """ENABLE_V6_EGRESS. True: the node forwards IPv6."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Returns the settings; nothing of them can be wrong."""
+        reader = _Reader(environ)
+        return cls(
+            cni_bin_dir=Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
+            cni_conf_dir=Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
+            socket_path=Path(reader.text("ENI_SOCKET_PATH", AGENT_SOCKET)),
+            disable_tcp_early_demux=reader.boolean("DISABLE_TCP_EARLY_DEMUX", default=False),
+            enable_v6_egress=reader.boolean("ENABLE_V6_EGRESS", default=False),
+        )
 
 
 @dataclass(slots=True)
@@ -236,6 +291,12 @@ class _Reader:
     def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         return self.strict(name, lambda value: allowed[allowed.index(value)], default, "one of " + ", ".join(allowed))
 
+    def require_ipv6_mtus(self, values: Mapping[str, Any]) -> None:
+        """Refuses MTUs too small for the IPv6 that is asked for here; a pool's families come with the supply."""
+        for name, mtu in (("AWS_VPC_ENI_MTU", values["eni_mtu"]), ("POD_MTU", values["pod_mtu"])):
+            if values["enable_v6_egress"] and mtu < SMALLEST_IPV6_MTU:
+                self.problems.append(f"{name} is {mtu}; with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed")
+
     def finish(self) -> None:
         ours = {name for name in self.environ if name.startswith("ENI_")}
         unknown = sorted(ours - self.known - _FOREIGN)
@@ -260,6 +321,12 @@ def _mark(value: str) -> int:
     if not 0 < mark <= LARGEST_MARK:
         raise ValueError(value)
     return mark
+
+
+def _veth_prefix(value: str) -> str:
+    if not re.fullmatch("[a-zA-Z0-9_-]{1,4}", value) or value in {"eth", "vlan", "lo"}:
+        raise ValueError(value)
+    return value
 
 
 def _mtu(value: str) -> int:

@@ -18,10 +18,13 @@ from typing import Final
 from eni_cni_shim.plugin.addresspool import Sandbox
 from eni_cni_shim.plugin.pod_network import PodNetwork
 from eni_cni_shim.plugin.verbs import Plugin
-from eni_crds.nodeippool import NodeIPPool
-from eni_node_agent.cluster import conflist
+from eni_crds.nodeippool import Family, NodeIPPool
+from eni_node_agent import footprint
+from eni_node_agent.cluster.conflist import Wish
+from eni_node_agent.cluster.conflist_writer import ConflistWriter
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pod_events import PodEvents
+from eni_node_agent.cluster.pod_ips import NotingPool, PodIps
 from eni_node_agent.cluster.pods import Pod, follow_pods
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
@@ -30,6 +33,7 @@ from eni_node_agent.health import Health, Vitals
 from eni_node_agent.introspection.state import State, held_addresses
 from eni_node_agent.ledger.journal import Journal
 from eni_node_agent.ledger.ledger import Ledger
+from eni_node_agent.looplag import LoopWatch
 from eni_node_agent.measured import MeasuredMemory, MeasuredNetwork, MeasuredPlugin, MeasuredPool
 from eni_node_agent.metrics import process
 from eni_node_agent.metrics.measurements import Measurements, Seen
@@ -52,17 +56,22 @@ RESTART_SECONDS: Final = 1.0
 class Agent:
     """One agent: its parts, and what goes on between them."""
 
-    def __init__(self, settings: Settings, journal: Journal, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Puts the parts together; ``clock`` gives seconds since boot."""
+    def __init__(
+        self, settings: Settings, journal: Journal, watch: LoopWatch, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Puts the parts together; ``watch`` is of the loop they live in, ``clock`` gives seconds since boot."""
         self._settings = settings
+        self._watch = watch
         self._clock = clock
         self._writer: UsageWriter | None = None
         self._events: PodEvents | None = None
-        self._conflist_stands = False
+        wish = Wish(settings.pod_mtu, bandwidth=settings.bandwidth_plugin, disable_ipv6=settings.disable_pod_ipv6)
+        self._conflist = ConflistWriter(settings.cni_conf_dir, settings.cni_bin_dir, wish)
         self._journal = journal
         self._measurements = Measurements(clock, self._look)
         self._metrics = self._measurements.metrics
-        self._ledger = Ledger(MeasuredMemory(journal, self._metrics))
+        self._ledger = Ledger(MeasuredMemory(journal, self._metrics), egress=egress_families(settings))
+        self._pod_ips = PodIps(self._see_annotation) if settings.annotate_pod_ip else None
         self._network = HostNetwork(
             network_settings(settings),
             proc_sys=settings.proc_sys,
@@ -76,6 +85,8 @@ class Agent:
             explain=self._explain,
             pressed=self._poke,
             lacking=self._see_shortage,
+            exhausted=lambda: self._flow.exhaustion(),  # noqa: PLW0108  the flow is made after the pool
+            veth_prefix=settings.veth_prefix,
         )
         self._flow = SupplyFlow(
             self._ledger,
@@ -84,6 +95,7 @@ class Agent:
             SupplyFile(settings.supply_path),
             clock=clock,
             changed=self._see_supply,
+            has_ipv6=(settings.proc_sys / "net/ipv6").is_dir,
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
         replay = journal.replay()
@@ -99,20 +111,32 @@ class Agent:
             adopted = gc.adopt_from_kernel(self._ledger, await self._network.pod_routes(), self._clock())
             if adopted:
                 log.warning(
-                    "addresses adopted from the kernel", extra={"addresses": [item.address for item in adopted]}
+                    "addresses adopted from the kernel",
+                    extra={"addresses": [a for item in adopted for a in item.all_addresses]},
                 )
             self._flow.restore()
-            pod_network = PodNetwork()
+            await self._sweep(grace=0.0)  # whose DEL came while no agent ran
+            pod_network = PodNetwork(self._settings.proc_sys)
             stack.push_async_callback(pod_network.aclose)
             network = MeasuredNetwork(pod_network, self._metrics, self._clock)
-            pool = MeasuredPool(self._pool, self._metrics, self._see_served)
+            noting = NotingPool(self._pool, self._pod_ips) if self._pod_ips else self._pool
+            pool = MeasuredPool(noting, self._metrics, self._see_served)
             plugin = MeasuredPlugin(Plugin(pool, network), self._metrics, self._measurements.counts)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
             self._measurements.started()
             log.info("serving the socket", extra={"path": str(self._settings.socket_path)})
             serve_pages = functools.partial(self._serve_pages, network)
-            for loop in (self._flow.run, self._network.run, self._tick, self._follow_cluster, serve_pages):
+            loops = (
+                self._flow.run,
+                self._network.run,
+                self._conflist.run,
+                self._tick,
+                self._follow_cluster,
+                serve_pages,
+            )
+            for loop in loops:
                 await stack.enter_async_context(_running(loop))
+            await stack.enter_async_context(_running(self._settle))
             yield
 
     async def _follow_cluster(self) -> None:
@@ -128,6 +152,8 @@ class Agent:
                 tasks.create_task(follow_pods(api, node, self._see_pods).run())
                 tasks.create_task(self._writer.run())
                 tasks.create_task(self._events.run())
+                if self._pod_ips is not None:
+                    tasks.create_task(self._pod_ips.run(api))
         finally:
             self._writer = self._events = None
             await api.close()
@@ -152,6 +178,13 @@ class Agent:
             if settings.has_introspection:
                 tasks.create_task(site.introspection().keep_serving(settings.introspection_address))
 
+    async def _settle(self) -> None:
+        """Once all code is there: from then on a pause of the loop is a stall."""
+        for module in ("eni_node_agent.cluster.kube", "eni_node_agent.introspection.site"):
+            await _load(module)
+        footprint.settle()
+        await self._watch.run(self._metrics.loop_lag.observe)
+
     async def _tick(self) -> None:
         """Now and then: what no event tells."""
         while True:
@@ -160,15 +193,14 @@ class Agent:
             await self._sweep()
             await asyncio.sleep(TICK_SECONDS)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, grace: float = gc.GRACE_SECONDS) -> None:
         links = await self._network.host_links()
-        for key in gc.departed(self._ledger, links, self._clock()):
+        for key in gc.departed(self._ledger, links, self._clock(), grace=grace):
             assignment = await self._pool.release(key)
             if assignment is not None:
                 self._metrics.reclaimed.inc()
-                log.info(
-                    "address of a departed sandbox released", extra={"address": assignment.address, "sandbox": key}
-                )
+                addresses = " ".join(assignment.addresses)
+                log.info("address of a departed sandbox released", extra={"address": addresses, "sandbox": key})
 
     def _see_pool(self, pool: NodeIPPool | None) -> None:
         if pool is not None and pool.status.usage is None and self._writer is not None:
@@ -180,7 +212,12 @@ class Agent:
         self._measurements.see_pods(pods)
         if self._events is not None:
             self._events.see_pods(pods)
+        if self._pod_ips is not None:
+            self._pod_ips.see_pods(pods, self._pool.assignments())
         self._poke()
+
+    def _see_annotation(self, outcome: str) -> None:
+        self._metrics.annotations.labels(outcome).inc()
 
     def _see_shortage(self, shortage: Shortage) -> None:
         if shortage.is_final:
@@ -194,6 +231,8 @@ class Agent:
         self._poke()
 
     def _see_network(self, state: NetworkState) -> None:
+        self._metrics.conflicts.set(len(state.conflicts))
+        self._reporter.see_conflicts(state.conflicts)
         self._flow.settle(state)
         self._measurements.see_network(is_serving=not self._flow.problem, problems=len(state.problems))
 
@@ -205,14 +244,7 @@ class Agent:
         if self._flow.supply is not None:
             self._measurements.see_supply(self._flow.supply, (holding.address for holding in self._ledger.lost()))
         if self._flow.is_able:
-            try:
-                settings = self._settings
-                if conflist.ensure(settings.cni_conf_dir, settings.cni_bin_dir, settings.pod_mtu):
-                    log.info("conflist written: the node can serve pods", extra={"path": str(settings.cni_conf_dir)})
-                self._conflist_stands = True
-            except OSError as error:
-                self._conflist_stands = False
-                log.error("conflist cannot be written", extra={"error": str(error)})  # noqa: TRY400
+            self._conflist.poke()
         self._poke()
 
     def _explain(self) -> Refusal:
@@ -226,8 +258,9 @@ class Agent:
             self._writer.poke()
 
     def _problem(self) -> str:
-        if self._flow.problem or self._conflist_stands:
-            return self._flow.problem
+        problem = self._flow.problem or self._conflist.problem
+        if problem or self._conflist.stands:
+            return problem
         return f"no address can be had: {self._flow.explain().message}"
 
     def _look(self) -> Seen:
@@ -236,7 +269,7 @@ class Agent:
         settings = self._settings
         return Seen(
             supply=self._flow.supply,
-            assigned=tuple(holding.address for holding in self._ledger.holdings()),
+            assigned=tuple(address for holding in self._ledger.holdings() for address in holding.addresses),
             counts=counts | {"pending": self._reporter.pending},
             waiting=len(self._pool.waiting()),
             ready_enis=self._network.state.ready,
@@ -266,6 +299,12 @@ class Agent:
         return time.time() - self._clock()
 
 
+def egress_families(settings: Settings) -> frozenset[Family]:
+    """Returns the families of which pods get a node-local address where the pool does not have them."""
+    wanted = {Family.IPV4: settings.enable_v4_egress, Family.IPV6: settings.enable_v6_egress}
+    return frozenset(family for family, is_wanted in wanted.items() if is_wanted)
+
+
 def network_settings(settings: Settings) -> NetworkSettings:
     """Returns what the host's network needs of the settings."""
     return NetworkSettings(
@@ -273,8 +312,12 @@ def network_settings(settings: Settings) -> NetworkSettings:
         external_snat=settings.external_snat,
         snat_ports=SnatPorts(settings.snat_ports),
         exclude_snat_cidrs=settings.exclude_snat_cidrs,
+        external_service_cidrs=settings.external_service_cidrs,
         node_port_support=settings.node_port_support,
         connmark=settings.connmark,
+        veth_prefix=settings.veth_prefix,
+        v4_egress=settings.enable_v4_egress,
+        v6_egress=settings.enable_v6_egress,
     )
 
 

@@ -19,6 +19,7 @@ from eni_node_agent.metrics.vpc_cni import Counts
 from eni_testing import cni
 from eni_testing.cni import MemoryPool
 from eni_testing.eventually import eventually
+from eni_testing.holdings import held
 
 
 class Network:
@@ -198,7 +199,7 @@ class Memory:
 def test_writes_to_the_journal_are_timed_and_failures_counted() -> None:
     world, memory = World(), Memory()
     measured = MeasuredMemory(memory, world.metrics)
-    holding = Holding(Sandbox(SandboxKey("eni", "c1", "eth0")), "10.0.1.4", "eni-1", 0.0)
+    holding = held(Sandbox(SandboxKey("eni", "c1", "eth0")), "10.0.1.4")
     measured.hold(holding)
     measured.release(holding, 1.0)
     memory.failure = JournalError("full")

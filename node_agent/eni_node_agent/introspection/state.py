@@ -91,7 +91,7 @@ class State:
 
 def held_addresses(holdings: Iterable[Holding]) -> tuple[HeldAddresses, ...]:
     """Returns the ledger's holdings as the state shows them."""
-    return tuple(_held(holding.sandbox, (holding.address,), holding.eni_id, holding.since) for holding in holdings)
+    return tuple(_held(holding.sandbox, holding.all_addresses, holding.eni_id, holding.since) for holding in holdings)
 
 
 def _held(sandbox: Sandbox, addresses: tuple[str, ...], eni_id: str, since: float) -> HeldAddresses:

@@ -69,7 +69,10 @@ class Metrics:
             "eni_agent_journal_failures", "Writes to the journal that failed; nothing was assigned.", ("operation",)
         )
         self.loop_lag = self._histogram(
-            "eni_agent_loop_lag_seconds", "How late the event loop was for a timer; 20 ms is too much.", (), _SHORT
+            "eni_agent_loop_lag_seconds",
+            "The longest time the event loop was deaf, once a second; 20 ms is too much.",
+            (),
+            _SHORT,
         )
         self.pod_waits = self._histogram(
             "eni_agent_pod_bound_to_address_seconds",
@@ -87,6 +90,14 @@ class Metrics:
             "eni_agent_add_refused",
             "ADDs that ended without an address, by the machine reason the pod and the runtime were told.",
             ("reason",),
+        )
+        self.annotations = self._counter(
+            "eni_agent_pod_ip_annotations",
+            "Annotations vpc.amazonaws.com/pod-ips by outcome: written, emptied, gone (the pod), refused, dropped.",
+            ("outcome",),
+        )
+        self.conflicts = self._gauge(
+            "eni_agent_network_conflicts", "Policy rules and addresses of other tools that are in the way of pods now."
         )
         self.start = self._gauge("eni_agent_start_seconds", "From the start of the process to its open socket.")
         self.first_address = self._gauge(
