@@ -76,7 +76,7 @@ async def test_a_server_that_hangs_is_neither() -> None:
         began = time.monotonic()
         assert "no answer within 0.3 s" in await found.why_dead()
         assert "no answer within 0.3 s" in await found.why_not_ready()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 async def test_a_socket_nobody_listens_on_is_neither(tmp_path: Path) -> None:
