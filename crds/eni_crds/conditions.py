@@ -85,4 +85,6 @@ class Reason(StrEnum):
     """The pool gives IPv6 addresses, and the kernel of the node has no IPv6."""
     NETWORK_IN_ORDER = "NetworkInOrder"
     NETWORK_REPAIRED = "NetworkRepaired"
+    RULE_CONFLICT = "RuleConflict"
+    """Another tool's policy rule or address is in the way of pods; the agent leaves it and says so."""
     NOT_AFFECTED = "NotAffected"

@@ -161,7 +161,9 @@ def _ensure_veth(
     except FileExistsError:
         if not _differences(host_socket, pod_socket, number, assignment, mtu):
             return None
-        reap()  # a sandbox of the same name may just have gone
+        # Of this sandbox by its name: just removed, or half made by an agent that was killed.
+        _retire(host_socket, pair.name)
+        reap()
         return _create(host_socket, pair)
 
 

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -128,6 +129,7 @@ class Journal:
         """
         self._path = path
         self._connection = self._open_or_begin()
+        self._file = path.stat()
 
     @property
     def boot_id(self) -> str:
@@ -161,6 +163,29 @@ class Journal:
         with self._transaction() as connection:
             for address in holding.all_addresses:
                 connection.execute(_RELEASE, (at, address))
+
+    def check(self) -> None:
+        """Returns when the next write will do.
+
+        Raises:
+            JournalError: the file cannot be written, is not at its place any more, or has no room to grow.
+        """
+        with self._transaction() as connection:
+            connection.execute("UPDATE boot SET id = id")
+        try:
+            if not os.path.samestat(self._path.stat(), self._file):
+                raise JournalError(f"journal {self._path} was replaced by another file; what is written now is lost")
+            if not os.statvfs(self._path).f_bavail:
+                raise JournalError(f"journal {self._path} cannot grow: no room is left in {self._path.parent}")
+        except FileNotFoundError:
+            raise JournalError(f"journal {self._path} was removed; what is written now is lost") from None
+
+    @property
+    def size(self) -> int:
+        """Bytes on the tmpfs; 0 when the file is not at its place."""
+        with contextlib.suppress(OSError):
+            return self._path.stat().st_size
+        return 0
 
     def close(self) -> None:
         """Closes the file."""

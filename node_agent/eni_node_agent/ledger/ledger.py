@@ -206,6 +206,10 @@ class Ledger:
         """Returns all that is assigned."""
         return self._holdings.values()
 
+    def cooling(self) -> Mapping[str, float]:
+        """Returns what cools, and when it was released, in seconds since boot."""
+        return self._cooling
+
     def owner(self, address: str) -> SandboxKey | None:
         """Returns who holds an address."""
         return self._owners.get(address)

@@ -222,3 +222,27 @@ def test_a_full_disk_refuses_the_change_and_keeps_what_was_there(small_disk: Pat
         journal.hold(holding(0))
     with closing(Journal(small_disk / "ledger.db")) as journal:
         assert journal.replay().holdings == (holding(0),)
+
+
+def test_a_journal_that_works_passes_its_check(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "ledger.db")) as journal:
+        journal.check()
+        assert journal.size > 0
+
+
+def test_a_journal_whose_file_was_removed_fails_its_check(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(Journal(path)) as journal:
+        path.unlink()
+        with pytest.raises(JournalError, match="was removed"):
+            journal.check()
+        assert journal.size == 0
+
+
+def test_a_journal_whose_file_was_replaced_fails_its_check(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(Journal(path)) as journal:
+        path.unlink()
+        path.write_bytes(b"")
+        with pytest.raises(JournalError, match="was replaced"):
+            journal.check()

@@ -20,26 +20,31 @@ from urllib.request import urlopen
 
 import certifi
 
+from eni_lab.waiting import wait_for
+from eni_node_agent.cluster.supply import SupplyFile
 from eni_testing import cni
 from eni_testing.api_server import POOLS, ApiServer
 from eni_testing.eventually import eventually
 from eni_testing.hosts import Host
+from eni_testing.supplies import eni, supply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from eni_crds.nodeippool import Condition, Supply
 
 NODE = "node-a"
 HTTP = "127.0.0.1:61680"
+PREFIXES = tuple(f"10.0.1.{16 * number}/28" for number in range(16))
 
 
 class AgentNode:
     """A node whose primary ENI is there (``eni(0)`` of ``supplies``), and folders as the agent's pod mounts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
+        """Makes the node; its folders are in ``parent``, else where temporary files are."""
         self.host = Host()
-        self.folder = Path(tempfile.mkdtemp(prefix="eni-agent-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="eni-agent-", dir=parent))
         for name in ("bin", "conf", "account"):
             (self.folder / name).mkdir()
         (self.folder / "account" / "token").write_text("token")
@@ -51,6 +56,8 @@ class AgentNode:
         self.host.run(["ip", "route", "add", "default", "via", "10.0.250.1"])
         self.api = ApiServer()
         self.variables: dict[str, str] = {}
+        self.python = sys.executable
+        self.arguments = ["-m", "eni_node_agent", "run"]
         self._process: subprocess.Popen[bytes] | None = None
         self._pods: dict[str, Host] = {}
         self._runtime = ThreadPoolExecutor(64, "runtime")
@@ -75,6 +82,11 @@ class AgentNode:
         """What the agents of this node have logged."""
         return (self.folder / "log").read_text()
 
+    def stalls(self) -> list[dict[str, Any]]:
+        """Returns what the agents have logged of stalls, those that only the machine's load made among them."""
+        lines = [json.loads(line) for line in self.log.splitlines() if '"event loop stalled"' in line]
+        return [{key: line[key] for key in ("seconds", "own_seconds", "ran", "stalls")} for line in lines]
+
     @contextlib.asynccontextmanager
     async def api_server(self) -> AsyncIterator[Self]:
         """Serves the API on the node's loopback."""
@@ -98,11 +110,25 @@ class AgentNode:
             "ENI_STATE_DIR": str(self.folder / "state"),
             "ENI_HTTP_ADDRESS": HTTP,
         }
-        command = [sys.executable, "-m", "eni_node_agent", "run"]
+        command = [self.python, *self.arguments]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
             )
+
+    def start_alone(self, prefixes: Sequence[str] = PREFIXES) -> None:
+        """Starts the agent on the supply of a predecessor, with no API server; returns once it serves."""
+        file = SupplyFile(self.folder / "state" / "supply.json")
+        file.save(supply(eni(0, prefixes=prefixes), cooldown_seconds=1))
+        self.start()
+        wait_for("the agent serves", self.conflist.exists, seconds=20)
+
+    @property
+    def pid(self) -> int:
+        """Of the agent that runs; fails the test when it has ended."""
+        assert self._process is not None, "no agent runs"
+        assert self._process.poll() is None, self.log[-2000:]
+        return self._process.pid
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ends the agent by a signal; returns its exit code."""
@@ -166,6 +192,10 @@ class AgentNode:
     def http(self, path: str) -> tuple[int, str]:
         """Returns status and text of the agent's own page, 0 when there is none."""
         return self.host.call(_fetch, f"http://{HTTP}{path}")
+
+    def fetch(self, address: str, path: str) -> tuple[int, str]:
+        """Returns status and text of a page at another address of the node, 0 when there is none."""
+        return self.host.call(_fetch, f"http://{address}{path}")
 
     def close(self) -> None:
         """Ends everything and removes the folders."""

@@ -35,8 +35,8 @@ CONFIG: dict[str, Any] = {"cniVersion": "1.0.0", "name": "eni", "type": "eni-cni
 
 def build_forwarder(folder: Path) -> list[str]:
     """Returns the command of the C executable, just compiled with the flags its header gives."""
-    compiler = shutil.which("gcc")
-    assert compiler, "gcc is needed to build the CNI executable"
+    compiler = shutil.which("musl-gcc")
+    assert compiler, "musl-gcc (Debian's musl-tools) is needed to build the CNI executable"
     executable = folder / "eni-cni"
     flags = ["-Os", "-static", "-Wall", "-Wextra", "-Werror"]
     subprocess.run([compiler, *flags, "-o", str(executable), str(SOURCE)], check=True, timeout=60)
