@@ -83,6 +83,8 @@ class Reason(StrEnum):
     """The agent has no supply: the operator has not described the node, or the API server does not tell."""
     IPV6_NOT_SERVED = "IPv6NotServed"
     """The pool is for IPv6 alone, which the agent does not serve yet."""
+    VPC_CNI_RUNNING = "VPCCNIRunning"
+    """VPC CNI still owns this node's addresses: two owners would give one address to two pods."""
     NETWORK_IN_ORDER = "NetworkInOrder"
     NETWORK_REPAIRED = "NetworkRepaired"
     NOT_AFFECTED = "NotAffected"

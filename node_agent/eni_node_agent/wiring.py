@@ -15,13 +15,14 @@ from types import ModuleType
 from typing import Final
 
 from eni_cni_shim import protocol
-from eni_cni_shim.plugin.pod_network import PodNetwork
 from eni_cni_shim.plugin.verbs import Plugin
+from eni_crds.conditions import Reason
 from eni_crds.nodeippool import NodeIPPool
 from eni_node_agent.cluster import conflist
+from eni_node_agent.cluster.api import ApiError, UnreachableError
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pod_events import PodEvents
-from eni_node_agent.cluster.pods import Pod, follow_pods
+from eni_node_agent.cluster.pods import Pod, follow_pods, list_documents
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
 from eni_node_agent.cluster.usage import UsageWriter, heartbeat_pause
@@ -35,6 +36,8 @@ from eni_node_agent.rpc.server import Server
 from eni_node_agent.sandbox import gc
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
 from eni_node_agent.settings import Settings
+from eni_node_agent.takeover import rival
+from eni_node_agent.takeover.takeover import Places, TakenOverPodNetwork, Takeover
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ TICK_SECONDS: Final = 10.0
 """Between sweeps for departed sandboxes, and looks at the conflist and the saved supply."""
 RESTART_SECONDS: Final = 1.0
 """Pause before a loop that failed is started again."""
+RIVAL_SECONDS: Final = 2.0
+"""Between looks whether VPC CNI has gone."""
 
 
 class Agent:
@@ -54,6 +59,7 @@ class Agent:
         self._writer: UsageWriter | None = None
         self._events: PodEvents | None = None
         self._conflist_stands = False
+        self._has_taken_over = False
         self._metrics = Metrics()
         self._ledger = Ledger(journal)
         self._network = HostNetwork(
@@ -79,6 +85,8 @@ class Agent:
             changed=self._see_supply,
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
+        places = Places(settings.vpc_cni_run_dir, settings.vpc_cni_checkpoint, settings.cni_conf_dir)
+        self._takeover = Takeover(self._ledger, places, connmark=settings.connmark, clock=clock)
         self._metrics.watch_pool(self._counts, lambda: len(self._pool.waiting()))
         replay = journal.replay()
         for holding in replay.holdings:
@@ -90,18 +98,29 @@ class Agent:
         """Serves while the context lasts; pods' network and the conflist stay as they are afterwards."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._network.close)
+            await self._meet_vpc_cni(
+                bound="what its pods have is not known before the API server tells that it has gone"
+            )
             adopted = gc.adopt_from_kernel(self._ledger, await self._network.pod_routes(), self._clock())
             if adopted:
                 log.warning(
                     "addresses adopted from the kernel", extra={"addresses": [item.address for item in adopted]}
                 )
             self._flow.restore()
-            pod_network = PodNetwork()
+            pod_network = TakenOverPodNetwork()
             stack.push_async_callback(pod_network.aclose)
             plugin = _Measured(Plugin(self._pool, pod_network), self._metrics)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
             log.info("serving the socket", extra={"path": str(self._settings.socket_path)})
-            for loop in (self._flow.run, self._network.run, self._tick, self._follow_cluster, self._serve_http):
+            loops = (
+                self._flow.run,
+                self._network.run,
+                self._tick,
+                self._follow_cluster,
+                self._serve_http,
+                self._follow_vpc_cni,
+            )
+            for loop in loops:
                 await stack.enter_async_context(_running(loop))
             yield
 
@@ -122,6 +141,43 @@ class Agent:
             self._writer = self._events = None
             await api.close()
 
+    async def _follow_vpc_cni(self) -> None:
+        """Takes over once VPC CNI has gone; stops handing out when it comes back; cleans up after its pods."""
+        while True:
+            await self._meet_vpc_cni(self._vpc_cni_pod)
+            if self._conflist_stands and not self._flow.problem:
+                self._takeover.set_conflist_aside()
+                await self._takeover.tidy()
+            is_under_way = self._flow.is_held_back or self._takeover.is_first
+            await asyncio.sleep(RIVAL_SECONDS if is_under_way else TICK_SECONDS)
+
+    async def _meet_vpc_cni(self, bound: Callable[[], Awaitable[str]]) -> None:
+        """Holds the agent back, or takes over what VPC CNI has left.
+
+        Args:
+            bound: tells in words why VPC CNI may be back in a moment although its daemon does not answer, as it does
+                not while it is restarted; asked as long as its conflist is in force. Empty: it will not.
+        """
+        found = await self._takeover.rival() or (await bound() if self._takeover.is_first else "")
+        if found:
+            message = f"VPC CNI owns the addresses of this node, {found}; the agent serves once it has gone"
+            self._flow.hold_back(Refusal(Reason.VPC_CNI_RUNNING, message))
+        elif self._flow.is_held_back or not self._has_taken_over:
+            await self._takeover.take_over()
+            self._has_taken_over = True
+            self._flow.go_on()
+
+    async def _vpc_cni_pod(self) -> str:
+        """Returns why VPC CNI's daemon may yet come back, in words; empty: the API server knows of none here."""
+        kube = await _load("eni_node_agent.cluster.kube")
+        api = kube.KubeApi.in_cluster(self._settings.cluster_endpoint, self._settings.service_account_dir)
+        try:
+            return rival.bound(await list_documents(api, self._settings.node_name))
+        except (ApiError, UnreachableError) as error:
+            return f"as far as is known: {error}"
+        finally:
+            await api.close()
+
     async def _serve_http(self) -> None:
         health = await _load("eni_node_agent.health")
         async with health.serve(self._settings.http_address, self._problem, self._metrics.text):
@@ -138,6 +194,7 @@ class Agent:
     async def _sweep(self) -> None:
         links = await self._network.host_links()
         for key in gc.departed(self._ledger, links, self._clock()):
+            await self._takeover.remove_rules_of(key)
             assignment = await self._pool.release(key)
             if assignment is not None:
                 self._metrics.reclaimed.inc()
@@ -241,6 +298,10 @@ def network_settings(settings: Settings) -> NetworkSettings:
         node_port_support=settings.node_port_support,
         connmark=settings.connmark,
     )
+
+
+async def _ask_first() -> str:
+    return "or the API server has not told yet that its pod is gone"
 
 
 async def _load(module: str) -> ModuleType:

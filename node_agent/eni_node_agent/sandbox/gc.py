@@ -40,5 +40,5 @@ def departed(ledger: Ledger, host_links: Collection[str], now: float) -> list[Sa
     return [
         holding.sandbox.key
         for holding in ledger.holdings()
-        if now - holding.since > GRACE_SECONDS and names.host_ifname(holding.sandbox.key) not in host_links
+        if now - holding.since > GRACE_SECONDS and names.host_ifname_of(holding.sandbox) not in host_links
     ]

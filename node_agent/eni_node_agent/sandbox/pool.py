@@ -230,8 +230,12 @@ class SandboxPool:
             self._alarm = asyncio.get_running_loop().call_later(delay, self.wake)
 
     def _held(self, key: SandboxKey) -> Holding | None:
-        """Returns what the key holds; a sandbox adopted from the kernel is recognised by its host link."""
-        return self._ledger.find(key) or self._ledger.find(names.recovered_key(names.host_ifname(key)))
+        """Returns what the key holds.
+
+        A sandbox adopted from the kernel is recognised by its host link, one of VPC CNI's by its container alone.
+        """
+        aliases = (key, names.recovered_key(names.host_ifname(key)), names.taken_over_key(key))
+        return next((holding for alias in aliases if (holding := self._ledger.find(alias)) is not None), None)
 
 
 def _names(holding: Holding, sandbox: Sandbox) -> dict[str, str]:
@@ -245,5 +249,5 @@ def _assignment(holding: Holding, sandbox: Sandbox) -> Assignment:
         address=holding.address,
         eni_id=holding.eni_id,
         route_table=POD_TABLE,
-        host_ifname=names.host_ifname(holding.sandbox.key),
+        host_ifname=names.host_ifname_of(holding.sandbox),
     )
