@@ -98,9 +98,7 @@ class Agent:
         """Serves while the context lasts; pods' network and the conflist stay as they are afterwards."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._network.close)
-            await self._meet_vpc_cni(
-                bound="what its pods have is not known before the API server tells that it has gone"
-            )
+            await self._meet_vpc_cni(_ask_first)
             adopted = gc.adopt_from_kernel(self._ledger, await self._network.pod_routes(), self._clock())
             if adopted:
                 log.warning(
