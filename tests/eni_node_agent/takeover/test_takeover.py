@@ -75,7 +75,8 @@ async def test_pods_talk_on_while_the_node_changes_hands(node: LeftNode, lab: Ro
         expected: dict[tuple[str, str], str] = {}
 
         def talk(name: str, asker: Host, peer: str, seen: str) -> None:
-            talks[name, peer] = Talk(asker, peer)
+            # Those of a pod of a secondary ENI need most to be in its place: they see gaps of a millisecond.
+            talks[name, peer] = Talk(asker, peer, pause=0.001 if name == "old-b" else 0.05)
             stack.callback(talks[name, peer].close)
             expected[name, peer] = seen
 
@@ -91,7 +92,7 @@ async def test_pods_talk_on_while_the_node_changes_hands(node: LeftNode, lab: Ro
         for each in talks.values():
             each.end()
         answers = {who: each.lines() for who, each in talks.items()}
-    assert min(map(len, answers.values())) > 50
+    assert min(map(len, answers.values())) > 20
     assert {who: sorted(set(lines)) for who, lines in answers.items()} == {
         who: [seen] for who, seen in expected.items()
     }

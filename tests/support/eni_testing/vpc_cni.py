@@ -58,7 +58,7 @@ while True:
     ask(lasting)
     with connected() as new:
         ask(new)
-    time.sleep(0.02)
+    time.sleep(float(sys.argv[2]))
 """
 ECHO = """
 import socket
@@ -195,9 +195,10 @@ def is_theirs(rule: str) -> bool:
 class Talk:
     """A conversation that goes on: a process in one namespace asks a peer without end."""
 
-    def __init__(self, asker: Host, peer: str) -> None:
+    def __init__(self, asker: Host, peer: str, pause: float = 0.05) -> None:
+        """Begins it, with a ``pause`` in seconds between two rounds."""
         self._answers = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  closed by close(); a pipe that nobody reads would fill up
-        command = ["nsenter", f"--net={asker.path}", sys.executable, "-IS", "-c", TALK, peer]
+        command = ["nsenter", f"--net={asker.path}", sys.executable, "-IS", "-c", TALK, peer, str(pause)]
         self._process = subprocess.Popen(command, stdout=self._answers, text=True)
 
     def lines(self) -> list[str]:
