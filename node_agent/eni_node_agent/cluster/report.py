@@ -53,7 +53,9 @@ class Reporter:
 
     @property
     def pending(self) -> int:
-        """Pods that have no address yet."""
+        """Pods that have no address yet; none while somebody else gives them out."""
+        if self._flow.is_held_back:
+            return 0
         holdings = self._ledger.holdings()
         return cluster_pods.pending(
             self._pods.values(),
