@@ -123,7 +123,8 @@ def machine(deployed: Lab) -> Iterator[Machine]:
 
 def test_a_node_changes_hands_with_its_pods_running(deployed: Lab, machine: Machine) -> None:
     def reason() -> str:
-        return observed.pool(deployed, NODE).reason("AgentConnected")
+        found = [pool for pool in observed.pools(deployed) if pool.name == NODE]
+        return found[0].reason("AgentConnected") if found else ""
 
     wait_for("the agent waits for VPC CNI to go", lambda: reason() == "VPCCNIRunning", seconds=60, interval=0.3)
     old = run_pods(deployed, "old", 3)

@@ -47,3 +47,11 @@ def test_an_adopted_sandbox_departs_with_its_link() -> None:
     ledger = ledger_holding("10.0.1.5", key)
     assert gc.departed(ledger, {"eni0123456789a"}, now=500) == []
     assert gc.departed(ledger, set(), now=500) == [key]
+
+
+def test_a_sandbox_of_vpc_cni_departs_with_the_link_that_vpc_cni_made() -> None:
+    key = SandboxKey(names.VPC_CNI_NETWORK, "c1", "eth0")
+    ledger = Ledger(Memory())
+    ledger.adopt(Holding(Sandbox(key, pod_namespace="default", pod_name="sample-pod"), "10.0.1.5", "", since=100.0))
+    assert gc.departed(ledger, {"enicc21c2d7785"}, now=500) == []
+    assert gc.departed(ledger, {names.host_ifname(key)}, now=500) == [key]
