@@ -122,7 +122,8 @@ class Kernel:
             if ip not in primaries or length == "32" or not facts.has_connected_route:
                 continue
             index = found[address.ifname].index
-            links.add_address(self._socket, index, f"{ip}/32")
+            with contextlib.suppress(FileExistsError):  # of an agent that was killed right here
+                links.add_address(self._socket, index, f"{ip}/32")
             links.remove_address(self._socket, index, address.interface)
             links.add_address(self._socket, index, address.interface)
             links.remove_address(self._socket, index, f"{ip}/32")

@@ -140,7 +140,8 @@ class Takeover:
         with Kernel() as kernel:
             indices = {link.ifname: link.index for link in kernel.links().values()}
             for heir in estate.heirs:
-                kernel.ensure_pod_route(heir.address, indices[heir.link])
+                if heir.link in indices:  # it may just have gone
+                    kernel.ensure_pod_route(heir.address, indices[heir.link])
             rules = kernel.rules()
             kernel.own_addresses(set(eni_primaries(rules)))
             # Left in place, "to 10.0.1.21 lookup main" would keep the next pod of that address from its route.

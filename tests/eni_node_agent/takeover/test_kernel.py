@@ -87,10 +87,17 @@ def test_ours_is_there_before_theirs_goes(node: Node, kernel: Kernel) -> None:
         assert rule.is_ours or len(shown(node, 1536)) == 1
 
 
-def test_an_enis_address_is_replaced_and_its_routes_stay(node: Node, kernel: Kernel) -> None:
+@pytest.mark.parametrize("was_killed_before", [False, True])
+def test_an_enis_address_is_replaced_and_its_routes_stay(
+    node: Node,
+    kernel: Kernel,
+    was_killed_before: bool,  # noqa: FBT001
+) -> None:
     node.run(["ip", "rule", "add", "pref", "32765", "from", "10.0.1.20", "lookup", "2"])
     routes = node.run(["ip", "route", "show", "table", "2"]).stdout
     assert "default via 10.0.1.1" in routes
+    if was_killed_before:
+        node.run(["ip", "address", "add", "10.0.1.20/32", "dev", "eth1", "noprefixroute"])
     node.do(kernel.own_addresses, set(eni_primaries(node.do(kernel.rules))))
     assert node.run(["ip", "route", "show", "table", "2"]).stdout == routes
     [address] = [

@@ -1,6 +1,7 @@
 """VPC CNI's rules are told from everybody else's, in a nftables that iptables wrote and in one that others did."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from eni_testing.nodes import Node
 
 pytestmark = pytest.mark.netns
 
+PAGE = Path(__file__).parents[3] / "docs/migration.md"
 SNAT, MARKS = "AWS-SNAT-CHAIN-0", "AWS-CONNMARK-CHAIN-0"
 VPC_CNI = f"""
 -t nat -N {SNAT}
@@ -119,3 +121,17 @@ def test_the_legacy_iptables_is_asked_without_being_loaded(node: Node) -> None:
     assert node.do(legacy.tables_with_traces) == ()
     write(node, VPC_CNI, "iptables-legacy")
     assert set(node.do(legacy.tables_with_traces)) == {"nat", "mangle"}
+
+
+def test_the_command_of_the_page_removes_them_from_the_legacy_iptables_and_nothing_else(node: Node) -> None:
+    def saved() -> list[str]:
+        lines = node.run(["iptables-legacy-save"]).stdout.splitlines()
+        return [line.partition(" [")[0] for line in lines if not line.startswith("#")]
+
+    write(node, OTHERS, "iptables-legacy")
+    before = saved()
+    write(node, VPC_CNI, "iptables-legacy")
+    [command] = [line.strip() for line in PAGE.read_text().splitlines() if "iptables-legacy-save" in line]
+    node.run(["sh", "-c", command])
+    assert saved() == before
+    assert node.do(legacy.tables_with_traces) == ()
