@@ -24,7 +24,7 @@ from eni_cni_shim.plugin.netlink import (
 from eni_node_agent.network import links, rtnetlink
 from eni_node_agent.network.desired import ENI_SOURCE_PRIORITY, MAIN_TABLE, POD_TABLE
 from eni_node_agent.network.drift import OUR_PROTOCOL, Link
-from eni_node_agent.takeover.plan import PolicyRule
+from eni_node_agent.takeover.plan import PolicyRule, Settlement
 
 _HEADER: Final = struct.Struct("=BBBBBBBBI")
 """rtmsg and fib_rule_hdr: family, destination length, source length, tos, table, three more, flags."""
@@ -87,6 +87,13 @@ class Kernel:
             for family in _FAMILIES
             for body in rtnetlink.dump(self._socket, rtnetlink.RTM_GETRULE, _asking(family))
         ]
+
+    def settle(self, settlement: Settlement) -> None:
+        """Does what was decided."""
+        for rule in settlement.own:
+            self.own(rule)
+        for rule in settlement.remove:
+            self.remove(rule)
 
     def own(self, rule: PolicyRule) -> None:
         """Puts our own in the place of another's rule. A rule of this kind is there all the while.

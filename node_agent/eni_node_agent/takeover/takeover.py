@@ -23,6 +23,9 @@ from eni_node_agent.takeover.plan import Estate, Heir
 
 log = logging.getLogger(__name__)
 
+_PASSES = 2
+"""Of two like rules the kernel may take away ours first (``Kernel.remove``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -48,6 +51,7 @@ class Takeover:
         self._taken: dict[str, SandboxKey] = {}
         self._knows_containers = True
         self._is_over = False
+        self._cleared_for: frozenset[str] | None = None
         self._told: set[str] = set()
 
     @property
@@ -76,21 +80,22 @@ class Takeover:
             self._adopt(heir, now)
         self._ledger.rest(dict.fromkeys(estate.departed, now))
         await asyncio.to_thread(self._prepare, estate)
-        self._is_over = False
+        self._is_over, self._cleared_for = False, None
         if estate.heirs or estate.departed:
             extra = {"pods": len(estate.heirs), "departed": len(estate.departed)}
             log.info("pods of VPC CNI taken over", extra=extra)
 
     async def tidy(self) -> None:
         """Removes what serves nobody any more; to be called now and then, once our network is in order."""
-        if self._is_over:
-            return
         left = self.left
+        if self._is_over or left == self._cleared_for:
+            return
         try:
             await asyncio.to_thread(self._clear, left, self._containers())
         except (OSError, NftablesError) as error:
             self._tell("what VPC CNI left cannot be removed, it is tried again", error=str(error))
             return
+        self._cleared_for = left
         if not left:
             await asyncio.to_thread(self._forget)
             self._is_over = True
@@ -161,11 +166,8 @@ class Takeover:
         if not self._has_traces(found):
             return
         with Kernel() as kernel:
-            settlement = plan.settle(kernel.rules(), left, kernel.our_tables(), self._connmark)
-            for rule in settlement.own:
-                kernel.own(rule)
-            for rule in settlement.remove:
-                kernel.remove(rule)
+            for _ in range(_PASSES):
+                kernel.settle(plan.settle(kernel.rules(), left, kernel.our_tables(), self._connmark))
         commands = netfilter.removal(found)
         if commands:
             self._run(commands)
@@ -220,8 +222,4 @@ def remove_pod_rules(address: str) -> None:
     """Removes VPC CNI's rules for one pod, in the network namespace of the calling thread. Raises OSError."""
     with Kernel() as kernel:
         rules = [rule for rule in kernel.rules() if rule.pod_address == address]
-        settlement = plan.settle(rules, (), kernel.our_tables(), mark=0)
-        for rule in settlement.own:
-            kernel.own(rule)
-        for rule in settlement.remove:
-            kernel.remove(rule)
+        kernel.settle(plan.settle(rules, (), kernel.our_tables(), mark=0))

@@ -106,6 +106,7 @@ def of_pods(node: LeftNode) -> list[str]:
 
 async def test_what_serves_the_node_is_replaced_and_what_serves_a_pod_stays_with_it(node: LeftNode) -> None:
     add_three(node)
+    checkpoint = node.checkpoint.read_text()
     await begin(node)
     kept = {f"512:\tfrom all to {address} lookup main" for address in THREE.values()}
     kept |= {f"1536:\tfrom {address} lookup 2" for address in (ON_SECONDARY, ON_PREFIX)}
@@ -114,6 +115,9 @@ async def test_what_serves_the_node_is_replaced_and_what_serves_a_pod_stays_with
     rules = node.host.run(["ip", "-d", "rule"]).stdout
     for line in ("1024:\tfrom all fwmark 0x80/0x80 lookup main", "32765:\tfrom 10.0.1.20 lookup 2"):
         assert f"{line} proto 169" in rules
+    # What VPC CNI needs to know its pods again, should the node go back to it:
+    assert node.checkpoint.read_text() == checkpoint
+    assert set(THREE.values()) <= set(node.host.run(["ip", "route"]).stdout.split())
     assert node.their_conflist_anywhere().name == "10-aws.conflist.before-eni"
 
 
