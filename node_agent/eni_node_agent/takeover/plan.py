@@ -120,7 +120,7 @@ def divide(allocations: Iterable[Allocation], links: Collection[str], routes: Ma
             heirs[allocation.address] = Heir(allocation.address, link, sandbox)
     for address, link in routes.items():
         if address not in heirs and _LINK.fullmatch(link):
-            heirs[address] = Heir(address, link, Sandbox(_key_by_link(link, address)))
+            heirs[address] = Heir(address, link, Sandbox(key_by_link(link, address)))
     departed = dict.fromkeys(each.address for each in allocations if each.address not in heirs)
     return Estate(tuple(heirs.values()), tuple(departed))
 
@@ -154,9 +154,9 @@ def _sandbox(allocation: Allocation, link: str, taken: Collection[SandboxKey]) -
     sandbox = Sandbox(key, pod_namespace=namespace, pod_name=name)
     if name and key not in taken and names.host_ifname_of(sandbox) == link:
         return sandbox
-    return Sandbox(_key_by_link(link, allocation.address), pod_namespace=namespace, pod_name=name)
+    return Sandbox(key_by_link(link, allocation.address), pod_namespace=namespace, pod_name=name)
 
 
-def _key_by_link(link: str, address: str) -> SandboxKey:
+def key_by_link(link: str, address: str) -> SandboxKey:
     """Returns a key that no runtime uses; the address tells two of one link apart."""
     return names.recovered_key(link)._replace(ifname=address)

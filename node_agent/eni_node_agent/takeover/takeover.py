@@ -8,7 +8,7 @@ it keeps for a pod goes with the pod. While it still runs (``rival``) nothing of
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eni_cni_shim.plugin.addresspool import Assignment, SandboxKey
@@ -134,11 +134,13 @@ class Takeover:
         return found.allocations
 
     def _adopt(self, heir: Heir, now: float) -> None:
-        holding = Holding(heir.sandbox, heir.address, eni_id="", since=now)
-        if self._ledger.adopt(holding):
-            self._taken[heir.address] = heir.sandbox.key
-        elif self._ledger.owner(heir.address) != heir.sandbox.key:
-            self._tell("an address of VPC CNI's is held by another pod already", heir.address)
+        by_link = replace(heir.sandbox, key=plan.key_by_link(heir.link, heir.address))
+        for sandbox in (heir.sandbox, by_link):  # the second should the container have another address already
+            if self._ledger.adopt(Holding(sandbox, heir.address, eni_id="", since=now)):
+                self._taken[heir.address] = sandbox.key
+                return
+        if self._ledger.owner(heir.address) != self._taken.get(heir.address):
+            self._tell("an address of a pod of VPC CNI is held by another pod already", heir.address)
 
     def _prepare(self, estate: Estate) -> None:
         """Before the first packet is ours to carry: routes of the living, addresses that keep their routes."""

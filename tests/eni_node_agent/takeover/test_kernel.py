@@ -47,6 +47,18 @@ def test_routes_of_both_families_are_read_from_main_alone(node: Node, kernel: Ke
     assert node.do(kernel.host_routes) == {"10.0.1.21": "eth1", "2001:db8::5": "eth1"}
 
 
+def test_a_pod_is_routed_in_the_pod_table_by_either_family(node: Node, kernel: Kernel) -> None:
+    index = node.do(kernel.links)["eth1"].index
+    for address in ("10.0.1.21", "2001:db8::5"):
+        for _ in range(2):
+            node.do(kernel.ensure_pod_route, address, index)
+    shown = [node.ip(family, "route", "show", "table", "512") for family in ("-4", "-6")]
+    assert [(route["dst"], route["dev"]) for routes in shown for route in routes] == [
+        ("10.0.1.21", "eth1"),
+        ("2001:db8::5", "eth1"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "address"),
     [
