@@ -10,7 +10,7 @@ RUN python3 -m compileall -q -o 2 "$(python3 -c 'import sysconfig; print(sysconf
 # All that changes only with the requirements. Its /opt/eni goes into the image as it is.
 FROM base AS dependencies
 RUN apt-get update \
- && apt-get install -y --no-install-recommends gcc libc6-dev python3-venv \
+ && apt-get install -y --no-install-recommends gcc libc6-dev musl-tools python3-venv \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY requirements/build.txt requirements/image.txt /src/requirements/
 RUN python3 -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r /src/requirements/build.txt
@@ -25,7 +25,7 @@ COPY node_agent /src/node_agent
 COPY cni_shim /src/cni_shim
 # Into a tree of its own, so that a release changes one small layer and the dependencies' stays as it is.
 RUN mkdir -p /src/e2e /out/opt/eni/bin \
- && gcc -Os -static -Wall -Wextra -o /out/opt/eni/bin/eni-cni /src/cni_shim/forwarder.c \
+ && musl-gcc -Os -static -Wall -Wextra -o /out/opt/eni/bin/eni-cni /src/cni_shim/forwarder.c \
  && /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /src/dist /src \
  && /opt/eni/bin/pip install --no-deps --no-compile --prefix /out/opt/eni /src/dist/*.whl \
  && PYTHONPATH=/src/operator /opt/eni/bin/python -m eni_operator.ec2.model /out/opt/eni/share/aws \

@@ -44,7 +44,7 @@ imports: deps  ## The layers of the architecture
 	lint-imports --no-logo
 
 unit: deps  ## Tests that need neither root nor a cluster
-	pytest -q -m "not netns and not e2e" tests
+	pytest -q -n auto -m "not netns and not e2e" tests
 
 soak: deps  ## The whole operator in everything at once: SOAK_SEEDS=200 times ten virtual minutes, about a second each
 	SOAK_SEEDS=$(or $(SOAK_SEEDS),200) pytest -q tests/eni_operator/controllers/test_soak.py
@@ -52,15 +52,16 @@ soak: deps  ## The whole operator in everything at once: SOAK_SEEDS=200 times te
 netns: deps  ## Tests of the kernel's part, in network namespaces (root)
 	pytest -q -m netns tests
 
-e2e: deps  ## Tests on a whole cluster in namespaces (root)
-	pytest -q -m e2e --timeout 600 --durations 10 e2e
+e2e: deps  ## Tests on whole clusters in namespaces, two at a time (root)
+	eni-lab prepare
+	pytest -q -n 2 --dist loadfile -m e2e --timeout 600 --durations 10 e2e
 
 conformance: deps  ## Upstream's network conformance on our network (root; MODE, PROXY, FOCUS, KEEP: docs/conformance.md)
 	$(RUN)/python -m eni_lab.kube.conformance $(if $(MODE),--mode $(MODE)) $(if $(PROXY),--proxy $(PROXY)) \
 		$(if $(FOCUS),--focus '$(FOCUS)') $(if $(KEEP),--keep)
 
 bench: deps  ## Measure beside a peer; figures go to benchmarks/latest.json
-	$(RUN)/python benchmarks/__main__.py
+	PYTHONPATH=$(CURDIR)/tests/support $(RUN)/python benchmarks/__main__.py
 
 fleet: deps  ## A model of 1,000 nodes that join at once, beside VPC CNI's (NODES=100 asks for fewer)
 	PYTHONPATH=$(CURDIR):$(CURDIR)/tests/support $(RUN)/python -m benchmarks.fleet $(if $(NODES),--nodes $(NODES))

@@ -2,14 +2,14 @@
 # System packages of the tests and the laboratory: installed with apt as root on Debian and Ubuntu, named elsewhere.
 set -eu
 packages="buildah busybox-static containerd containernetworking-plugins conntrack debootstrap ethtool gcc iproute2
-iptables iputils-ping libc6-dev libnftables1 make nftables openssl procps python3-venv runc util-linux"
+iptables iputils-ping libc6-dev libnftables1 make musl-tools nftables openssl procps python3-venv runc util-linux"
 missing=
 if command -v dpkg-query >/dev/null; then
   for package in $packages; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
   done
 else
-  for program in buildah containerd runc gcc ip nft openssl; do
+  for program in buildah containerd runc gcc musl-gcc ip nft openssl; do
     command -v "$program" >/dev/null || missing="$missing $program"
   done
 fi

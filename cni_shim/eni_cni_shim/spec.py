@@ -7,7 +7,7 @@ below are that page's.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
@@ -27,8 +27,11 @@ REQUIRED: Final = {
 }
 """Variables each verb cannot do without. GC's CNI_PATH serves plugins that delegate; we do not."""
 
-GATEWAY: Final = "169.254.1.1"
-"""Next hop of every pod; link-local, answered by a permanent neighbour entry, so no ARP and no address of the VPC."""
+POD_ANNOTATIONS: Final = "io.kubernetes.cri.pod-annotations"
+"""The capability, and so the key of ``runtimeConfig``, by which a runtime passes a pod's annotations."""
+CARDS_ANNOTATION: Final = "k8s.amazonaws.com/nicConfig"
+EVERY_CARD: Final = "multi-nic-attachment"
+"""VPC CNI's annotation and its one value: the pod wants a link on every network card."""
 
 DEFAULT_MTU: Final = 9001
 """Bytes; the largest frame in a VPC (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network_mtu.html)."""
@@ -79,6 +82,8 @@ class NetConf:
     """``prevResult``: what ADD has returned, as other plugins of the list may have completed it."""
     valid_attachments: frozenset[tuple[str, str]] | None = None
     """Container id and interface name of all that lives; GC releases the rest."""
+    every_card: bool = False
+    """The pod's annotation asks for a link on every network card."""
 
 
 class PodArgs(NamedTuple):
@@ -103,10 +108,32 @@ class Invocation:
 
 
 class Interface(NamedTuple):
-    """One end of the pod's veth."""
+    """One end of a pod's veth."""
 
     name: str
     mac: str
+
+
+class Ends(NamedTuple):
+    """One link of a pod as a result tells of it."""
+
+    host: Interface
+    pod: Interface
+    addresses: tuple[str, ...]
+    """Without mask; those a runtime is told of."""
+
+
+def gateway(number: int, *, ipv6: bool) -> str:
+    """Returns the next hop of a pod's link: ``169.254.1.1`` or ``fe80::1`` for the first (number 0), as in VPC CNI.
+
+    Link-local and answered by a permanent neighbour entry: no ARP, no neighbour discovery, no address of the VPC.
+    """
+    return f"fe80::{number + 1:x}" if ipv6 else f"169.254.1.{number + 1}"
+
+
+def with_mask(address: str) -> str:
+    """Returns ``10.0.1.23/32`` or ``2001:db8::17/128``."""
+    return f"{address}/{128 if ':' in address else 32}"
 
 
 def parse(environ: Mapping[str, str], stdin: bytes) -> Invocation:
@@ -168,23 +195,20 @@ def parse_config(command: str, stdin: bytes) -> NetConf:
         message = f"the field ipam is {_shown(raw['ipam'])}; the agent gives the addresses, so it must be absent"
         raise CniError(Code.UNSUPPORTED_FIELD, message)
     previous = _previous(raw) if command == "CHECK" else None
-    return NetConf(version, name, mtu=_mtu(raw.get("mtu")), previous=previous)
+    return NetConf(version, name, mtu=_mtu(raw.get("mtu")), previous=previous, every_card=_wants_every_card(raw))
 
 
-def dump_result(invocation: Invocation, address: str, host: Interface, pod: Interface) -> bytes:
-    """Returns ADD's result in the shape of the configuration's version."""
+def dump_result(invocation: Invocation, links: Sequence[Ends]) -> bytes:
+    """Returns ADD's result in the shape of the configuration's version, the link that was asked for first."""
     version = invocation.config.cni_version
-    ends: list[dict[str, Any]] = [
-        {"name": host.name, "mac": host.mac},
-        {"name": pod.name, "mac": pod.mac, "sandbox": invocation.netns},
-    ]
+    ends = [end for link in links for end in _ends(link, invocation.netns)]
     if version == "1.1.0":
         ends = [{**end, "mtu": invocation.config.mtu} for end in ends]
-    ip: dict[str, Any] = {"address": f"{address}/32", "gateway": GATEWAY, "interface": 1}
+    ips = [_ip(number, address) for number, link in enumerate(links) for address in link.addresses]
     if version.startswith("0."):
-        ip = {"version": "4", **ip}
-    routes = [{"dst": "0.0.0.0/0", "gw": GATEWAY}]
-    return _dump({"cniVersion": version, "interfaces": ends, "ips": [ip], "routes": routes, "dns": {}})
+        ips = [{"version": "6" if ":" in ip["address"] else "4", **ip} for ip in ips]
+    routes = [_default_route(address) for address in links[0].addresses]
+    return _dump({"cniVersion": version, "interfaces": ends, "ips": ips, "routes": routes, "dns": {}})
 
 
 def dump_error(error: CniError, version: str = VERSIONS[-1]) -> bytes:
@@ -193,15 +217,31 @@ def dump_error(error: CniError, version: str = VERSIONS[-1]) -> bytes:
     return _dump({**fields, "details": error.details} if error.details else fields)
 
 
-def differences(previous: Mapping[str, Any], address: str, host: Interface, pod: Interface) -> list[str]:
+def differences(previous: Mapping[str, Any], links: Sequence[Ends]) -> list[str]:
     """Returns in sentences what ``prevResult`` has otherwise; other plugins may have added to it."""
-    found = []
     ips = [ip.get("address") for ip in _objects(previous.get("ips"))]
-    if f"{address}/32" not in ips:
-        found.append(f"prevResult has the addresses {ips}, not {address}/32")
+    addresses = [with_mask(address) for link in links for address in link.addresses]
+    found = [f"prevResult has the addresses {ips}, not {address}" for address in addresses if address not in ips]
     ends = [(end.get("name"), end.get("mac")) for end in _objects(previous.get("interfaces"))]
-    found += [f"prevResult has no interface {end.name} with MAC {end.mac}" for end in (host, pod) if end not in ends]
+    ours = [end for link in links for end in (link.host, link.pod)]
+    found += [f"prevResult has no interface {end.name} with MAC {end.mac}" for end in ours if end not in ends]
     return found
+
+
+def _ends(link: Ends, netns: str) -> list[dict[str, Any]]:
+    host, pod = link.host, link.pod
+    return [{"name": host.name, "mac": host.mac}, {"name": pod.name, "mac": pod.mac, "sandbox": netns}]
+
+
+def _ip(number: int, address: str) -> dict[str, Any]:
+    """``interface`` counts both ends of each link: the pod's end of link 0 is 1, that of link 1 is 3."""
+    hop = gateway(number, ipv6=":" in address)
+    return {"address": with_mask(address), "gateway": hop, "interface": 2 * number + 1}
+
+
+def _default_route(address: str) -> dict[str, str]:
+    is_ipv6 = ":" in address
+    return {"dst": "::/0" if is_ipv6 else "0.0.0.0/0", "gw": gateway(0, ipv6=is_ipv6)}
 
 
 def _decode(stdin: bytes) -> dict[str, Any]:
@@ -245,6 +285,16 @@ def _mtu(value: object) -> int:
         return int(str(value))
     message = f"the field mtu is {_shown(value)}; {SMALLEST_MTU} to {DEFAULT_MTU} bytes are allowed"
     raise CniError(Code.INVALID_CONFIG, message)
+
+
+def _wants_every_card(raw: Mapping[str, Any]) -> bool:
+    """Whoever may make a pod writes its annotations: any other value means nothing, as with VPC CNI."""
+    annotations: object = raw
+    for key in ("runtimeConfig", POD_ANNOTATIONS):
+        if not isinstance(annotations, dict) or annotations.get(key) is None:
+            return False
+        annotations = _typed(annotations, key, dict)
+    return isinstance(annotations, dict) and annotations.get(CARDS_ANNOTATION) == EVERY_CARD
 
 
 def _previous(raw: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ it, in a thread, because a pod that waits for its address is worth more than a m
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import logging
 import random
@@ -14,10 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import ModuleType
 from typing import Final
 
-from eni_cni_shim import protocol
+from eni_cni_shim.plugin.addresspool import Sandbox
 from eni_cni_shim.plugin.verbs import Plugin
 from eni_crds.conditions import Reason
-from eni_crds.nodeippool import NodeIPPool
+from eni_crds.nodeippool import Family, NodeIPPool
+from eni_node_agent import footprint
 from eni_node_agent.cluster import conflist
 from eni_node_agent.cluster.api import ApiError, UnreachableError
 from eni_node_agent.cluster.flow import SupplyFlow
@@ -26,9 +28,14 @@ from eni_node_agent.cluster.pods import Pod, follow_pods, list_documents
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
 from eni_node_agent.cluster.usage import UsageWriter, heartbeat_pause
+from eni_node_agent.health import Health, Vitals
+from eni_node_agent.introspection.state import State, held_addresses
 from eni_node_agent.ledger.journal import Journal
 from eni_node_agent.ledger.ledger import Ledger
-from eni_node_agent.metrics import Metrics
+from eni_node_agent.looplag import LoopWatch
+from eni_node_agent.measured import MeasuredMemory, MeasuredNetwork, MeasuredPlugin, MeasuredPool
+from eni_node_agent.metrics import process
+from eni_node_agent.metrics.measurements import Measurements, Seen
 from eni_node_agent.network.converge import NetworkState
 from eni_node_agent.network.desired import NetworkSettings, SnatPorts
 from eni_node_agent.network.repair import HostNetwork
@@ -52,16 +59,21 @@ RIVAL_SECONDS: Final = 2.0
 class Agent:
     """One agent: its parts, and what goes on between them."""
 
-    def __init__(self, settings: Settings, journal: Journal, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Puts the parts together; ``clock`` gives seconds since boot."""
+    def __init__(
+        self, settings: Settings, journal: Journal, watch: LoopWatch, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Puts the parts together; ``watch`` is of the loop they live in, ``clock`` gives seconds since boot."""
         self._settings = settings
+        self._watch = watch
         self._clock = clock
         self._writer: UsageWriter | None = None
         self._events: PodEvents | None = None
         self._conflist_stands = False
         self._has_taken_over = False
-        self._metrics = Metrics()
-        self._ledger = Ledger(journal)
+        self._journal = journal
+        self._measurements = Measurements(clock, self._look)
+        self._metrics = self._measurements.metrics
+        self._ledger = Ledger(MeasuredMemory(journal, self._metrics), egress=egress_families(settings))
         self._network = HostNetwork(
             network_settings(settings),
             proc_sys=settings.proc_sys,
@@ -75,6 +87,7 @@ class Agent:
             explain=self._explain,
             pressed=self._poke,
             lacking=self._see_shortage,
+            veth_prefix=settings.veth_prefix,
         )
         self._flow = SupplyFlow(
             self._ledger,
@@ -83,11 +96,11 @@ class Agent:
             SupplyFile(settings.supply_path),
             clock=clock,
             changed=self._see_supply,
+            has_ipv6=(settings.proc_sys / "net/ipv6").is_dir,
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
         places = Places(settings.vpc_cni_run_dir, settings.vpc_cni_checkpoint, settings.cni_conf_dir)
         self._takeover = Takeover(self._ledger, places, connmark=settings.connmark, clock=clock)
-        self._metrics.watch_pool(self._counts, lambda: len(self._pool.waiting()))
         replay = journal.replay()
         for holding in replay.holdings:
             self._ledger.adopt(holding)
@@ -102,24 +115,30 @@ class Agent:
             adopted = gc.adopt_from_kernel(self._ledger, await self._network.pod_routes(), self._clock())
             if adopted:
                 log.warning(
-                    "addresses adopted from the kernel", extra={"addresses": [item.address for item in adopted]}
+                    "addresses adopted from the kernel",
+                    extra={"addresses": [a for item in adopted for a in item.all_addresses]},
                 )
             self._flow.restore()
-            pod_network = TakenOverPodNetwork()
+            pod_network = TakenOverPodNetwork(self._takeover, self._settings.proc_sys)
             stack.push_async_callback(pod_network.aclose)
-            plugin = _Measured(Plugin(self._pool, pod_network), self._metrics)
+            network = MeasuredNetwork(pod_network, self._metrics, self._clock)
+            pool = MeasuredPool(self._pool, self._metrics, self._see_served)
+            plugin = MeasuredPlugin(Plugin(pool, network), self._metrics, self._measurements.counts)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
+            self._measurements.started()
             log.info("serving the socket", extra={"path": str(self._settings.socket_path)})
+            serve_pages = functools.partial(self._serve_pages, network)
             loops = (
                 self._flow.run,
                 self._network.run,
                 self._tick,
                 self._follow_cluster,
-                self._serve_http,
                 self._follow_vpc_cni,
+                serve_pages,
             )
             for loop in loops:
                 await stack.enter_async_context(_running(loop))
+            await stack.enter_async_context(_running(self._settle))
             yield
 
     async def _follow_cluster(self) -> None:
@@ -176,10 +195,32 @@ class Agent:
         finally:
             await api.close()
 
-    async def _serve_http(self) -> None:
-        health = await _load("eni_node_agent.health")
-        async with health.serve(self._settings.http_address, self._problem, self._metrics.text):
-            await asyncio.Event().wait()
+    async def _serve_pages(self, network: MeasuredNetwork) -> None:
+        """Health, metrics and introspection, each on its own address: one that is taken holds up no other."""
+        pages = await _load("eni_node_agent.introspection.site")
+        settings = self._settings
+        vitals = Vitals(
+            network_answers=self._network.answer,
+            oldest_work=lambda: network.oldest_work,
+            journal=self._journal.check,
+            obstacle=self._problem,
+        )
+        health = Health(settings.socket_path, vitals)
+        site = pages.Site(settings, health, self._measurements.text, self._state, self._boot_time)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(site.tools().keep_serving(f"unix:{settings.state_socket}"))
+            tasks.create_task(site.kubelet().keep_serving(settings.http_address))
+            if settings.has_metrics:
+                tasks.create_task(site.prometheus().keep_serving(settings.metrics_address))
+            if settings.has_introspection:
+                tasks.create_task(site.introspection().keep_serving(settings.introspection_address))
+
+    async def _settle(self) -> None:
+        """Once all code is there: from then on a pause of the loop is a stall."""
+        for module in ("eni_node_agent.cluster.kube", "eni_node_agent.introspection.site"):
+            await _load(module)
+        footprint.settle()
+        await self._watch.run(self._metrics.loop_lag.observe)
 
     async def _tick(self) -> None:
         """Now and then: what no event tells."""
@@ -196,9 +237,8 @@ class Agent:
             assignment = await self._pool.release(key)
             if assignment is not None:
                 self._metrics.reclaimed.inc()
-                log.info(
-                    "address of a departed sandbox released", extra={"address": assignment.address, "sandbox": key}
-                )
+                addresses = " ".join(assignment.addresses)
+                log.info("address of a departed sandbox released", extra={"address": addresses, "sandbox": key})
 
     def _see_pool(self, pool: NodeIPPool | None) -> None:
         if pool is not None and pool.status.usage is None and self._writer is not None:
@@ -207,6 +247,7 @@ class Agent:
 
     def _see_pods(self, pods: Mapping[str, Pod]) -> None:
         self._reporter.see_pods(pods)
+        self._measurements.see_pods(pods)
         if self._events is not None:
             self._events.see_pods(pods)
         self._poke()
@@ -223,10 +264,18 @@ class Agent:
         self._poke()
 
     def _see_network(self, state: NetworkState) -> None:
+        self._metrics.conflicts.set(len(state.conflicts))
+        self._reporter.see_conflicts(state.conflicts)
         self._flow.settle(state)
+        self._measurements.see_network(is_serving=not self._flow.problem, problems=len(state.problems))
+
+    def _see_served(self, sandbox: Sandbox) -> None:
+        self._measurements.served(sandbox.pod_uid)
 
     def _see_supply(self) -> None:
         """Lets the runtime know of the node once it can serve; never takes that back."""
+        if self._flow.supply is not None:
+            self._measurements.see_supply(self._flow.supply, (holding.address for holding in self._ledger.lost()))
         if self._flow.is_able:
             try:
                 settings = self._settings
@@ -253,37 +302,46 @@ class Agent:
             return self._flow.problem
         return f"no address can be had: {self._flow.explain().message}"
 
-    def _counts(self) -> dict[str, int]:
+    def _look(self) -> Seen:
         tally = self._ledger.tally(self._clock())
-        pending = self._reporter.pending
-        return {"assigned": tally.assigned, "cooling": tally.cooling, "free": tally.free, "pending": pending}
+        counts = {"assigned": tally.assigned, "cooling": tally.cooling, "free": tally.free}
+        settings = self._settings
+        return Seen(
+            supply=self._flow.supply,
+            assigned=tuple(address for holding in self._ledger.holdings() for address in holding.addresses),
+            counts=counts | {"pending": self._reporter.pending},
+            waiting=len(self._pool.waiting()),
+            ready_enis=self._network.state.ready,
+            looks=self._network.looks,
+            is_serving=not self._flow.problem,
+            is_marking=settings.node_port_support or not settings.external_snat,
+            journal_bytes=self._journal.size,
+        )
+
+    def _state(self) -> State:
+        waiting = self._pool.waiting()
+        return State(
+            node=self._settings.node_name,
+            version=process.version(),
+            boot_id=self._journal.boot_id,
+            now=self._clock(),
+            supply=self._flow.supply,
+            holdings=held_addresses(self._ledger.holdings()),
+            cooling=dict(self._ledger.cooling()),
+            ready_enis=tuple(sorted(self._network.state.ready)),
+            problems=self._network.state.problems,
+            obstacle=self._problem(),
+            waiting=tuple(f"{sandbox.pod_namespace}/{sandbox.pod_name}" for sandbox in waiting),
+        )
+
+    def _boot_time(self) -> float:
+        return time.time() - self._clock()
 
 
-class _Measured:
-    """Counts and times what the plugin answers."""
-
-    def __init__(self, plugin: Plugin, metrics: Metrics) -> None:
-        self._plugin = plugin
-        self._metrics = metrics
-
-    async def handle(self, request: protocol.Request, netns_fd: int | None) -> protocol.Reply:
-        began = time.perf_counter()
-        reply = await self._plugin.handle(request, netns_fd)
-        seconds = time.perf_counter() - began
-        verb = request.environ.get("CNI_COMMAND", "")
-        outcome = "error" if reply.exit_code else "success"
-        self._metrics.requests.labels(verb if verb in _VERBS else "other", outcome).observe(seconds)
-        if reply.exit_code:
-            extra = {
-                "verb": verb,
-                "container": request.environ.get("CNI_CONTAINERID", ""),
-                "reply": reply.stdout.decode(),
-            }
-            log.warning("request refused", extra=extra)
-        return reply
-
-
-_VERBS: Final = frozenset({"ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"})
+def egress_families(settings: Settings) -> frozenset[Family]:
+    """Returns the families of which pods get a node-local address where the pool does not have them."""
+    wanted = {Family.IPV4: settings.enable_v4_egress, Family.IPV6: settings.enable_v6_egress}
+    return frozenset(family for family, is_wanted in wanted.items() if is_wanted)
 
 
 def network_settings(settings: Settings) -> NetworkSettings:
@@ -293,8 +351,12 @@ def network_settings(settings: Settings) -> NetworkSettings:
         external_snat=settings.external_snat,
         snat_ports=SnatPorts(settings.snat_ports),
         exclude_snat_cidrs=settings.exclude_snat_cidrs,
+        external_service_cidrs=settings.external_service_cidrs,
         node_port_support=settings.node_port_support,
         connmark=settings.connmark,
+        veth_prefix=settings.veth_prefix,
+        v4_egress=settings.enable_v4_egress,
+        v6_egress=settings.enable_v6_egress,
     )
 
 
@@ -309,7 +371,7 @@ async def _load(module: str) -> ModuleType:
 @contextlib.asynccontextmanager
 async def _running(loop: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Keeps a loop running: one that fails is logged and started again, the others go on."""
-    task = asyncio.create_task(_supervise(loop), name=loop.__qualname__)
+    task = asyncio.create_task(_supervise(loop), name=_name_of(loop))
     try:
         yield
     finally:
@@ -322,5 +384,9 @@ async def _supervise(loop: Callable[[], Awaitable[None]]) -> None:
         try:
             await loop()
         except Exception:
-            log.exception("loop failed, it starts again", extra={"loop": loop.__qualname__})
+            log.exception("loop failed, it starts again", extra={"loop": _name_of(loop)})
         await asyncio.sleep(RESTART_SECONDS)
+
+
+def _name_of(loop: Callable[[], Awaitable[None]]) -> str:
+    return str(getattr(loop, "__qualname__", None) or getattr(loop, "func", loop).__qualname__)

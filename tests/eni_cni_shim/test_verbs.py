@@ -218,6 +218,14 @@ async def test_check_of_a_sandbox_found_again_by_its_host_link_looks_at_its_inte
     assert await node.call("CHECK", prevResult=result) == (0, b"")
 
 
+async def test_the_annotation_asks_the_pool_for_every_card(node: Node) -> None:
+    annotations = {"io.kubernetes.cri.pod-annotations": {"k8s.amazonaws.com/nicConfig": "multi-nic-attachment"}}
+    await node.call("ADD", "many", runtimeConfig=annotations)
+    await node.call("ADD", "one", runtimeConfig={})
+    wanted = {given.sandbox.key.container_id: given.sandbox.every_card for given in node.pool.assignments()}
+    assert wanted == {"many": True, "one": False}
+
+
 async def test_check_of_an_unknown_container_says_so(node: Node) -> None:
     assert (await node.call("CHECK", prevResult={})).code == 3
 

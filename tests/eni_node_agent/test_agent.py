@@ -1,8 +1,11 @@
 """The agent as a process: started, killed, rebooted, cut off; pods keep what is theirs."""
 
 import asyncio
+import json
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,10 +19,10 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import Condition, ConditionStatus, EniState, Family
 from eni_node_agent.ledger.journal import Journal
-from eni_node_agent.ledger.ledger import Holding
 from eni_testing.agents import NODE, AgentNode
 from eni_testing.api_server import PODS, POOLS, pod
 from eni_testing.eventually import eventually
+from eni_testing.holdings import held
 from eni_testing.supplies import eni, supply
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(90)]
@@ -235,7 +238,7 @@ async def test_an_address_assigned_by_an_agent_killed_before_it_answered_comes_b
     (node.folder / "run").mkdir()
     unanswered = Sandbox(SandboxKey("eni", "unanswered", "eth0"))
     with closing(Journal(node.journal)) as journal:
-        journal.hold(Holding(unanswered, FOUR[0], eni(0).id, since=time.monotonic() - 100))
+        journal.hold(held(unanswered, FOUR[0], since=time.monotonic() - 100))
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()
     await eventually(lambda: usage(node).get("cooling") == 1, "the address is taken back", within=15)
@@ -312,17 +315,32 @@ async def test_what_others_undo_is_repaired_and_told(node: AgentNode) -> None:
     assert 'eni_agent_network_repairs_total{kind="rule"} 1.0' in node.http("/metrics")[1]
 
 
+async def test_rule_of_another_tool_that_is_in_the_way_is_told(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    node.host.run(["ip", "rule", "add", "from", FOUR[0], "lookup", "9", "priority", "100"])
+
+    def drift() -> dict[str, str]:
+        found = node.api.applied[-1].body["status"]["conditions"]
+        return next(entry for entry in found if entry["type"] == "DriftDetected")
+
+    await eventually(lambda: drift()["reason"] == "RuleConflict", "the conflict is told")
+    assert f"100: from {FOUR[0]}/32 lookup 9" in drift()["message"]
+    assert "eni_agent_network_conflicts 1.0" in node.http("/metrics")[1]
+    node.host.run(["ip", "rule", "delete", "priority", "100"])
+    await eventually(lambda: drift()["status"] == "False", "the conflict is over")
+
+
 async def test_sysctls_are_kept_in_the_folder_that_is_mounted(node: AgentNode) -> None:
     forwards = node.folder / "sys" / "net/ipv4/ip_forward"
-    loose = forwards.parent / "conf/eth0/rp_filter"
-    loose.parent.mkdir(parents=True)
+    forwards.parent.mkdir(parents=True)
     forwards.write_text("0\n")
-    loose.write_text("1\n")
     node.variables["ENI_PROC_SYS"] = str(node.folder / "sys")
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()
     await node.until_able()
-    assert (forwards.read_text(), loose.read_text()) == ("1", "2")
+    assert forwards.read_text() == "1"
     forwards.write_text("0\n")
     await eventually(lambda: forwards.read_text() == "1", "the value is back", within=15)
 
@@ -338,6 +356,86 @@ async def test_pages_tell_health_readiness_and_numbers(node: AgentNode) -> None:
     text = node.http("/metrics")[1]
     assert 'eni_agent_addresses{state="assigned"} 1.0' in text
     assert 'eni_agent_request_seconds_count{outcome="success",verb="ADD"} 1.0' in text
+
+
+async def test_vpc_cnis_addresses_serve_its_metrics_and_introspection(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    address = await node.address_of("web")
+    await eventually(lambda: node.fetch("10.0.250.10:61678", "/metrics")[0] == 200, "metrics on every address")
+    text = node.fetch("10.0.250.10:61678", "/metrics")[1]
+    assert "\nawscni_add_ip_req_count 1.0\n" in text
+    assert "\nawscni_assigned_ip_addresses 1.0\n" in text
+    found = json.loads(node.fetch("127.0.0.1:61679", "/v1/enis")[1])["0"]
+    assert found["AssignedIPs"] == 1
+    held = found["ENIs"][eni(0).id]["AvailableIPv4Cidrs"][f"{address}/32"]["IPAddresses"][address]
+    assert held["IPAMMetadata"] == {"k8sPodNamespace": "default", "k8sPodName": "web", "interfacesCount": 1}
+    assert node.fetch("127.0.0.1:61679", "/v1/eni-configs") == (200, '"default"')
+    assert "AvailableCommands" in node.fetch("127.0.0.1:61679", "/v1/pods")[1]
+    assert node.fetch("10.0.250.10:61679", "/")[0] == 0
+
+
+async def test_metrics_and_introspection_can_be_switched_off(node: AgentNode) -> None:
+    node.variables |= {"DISABLE_METRICS": "true", "DISABLE_INTROSPECTION": "true"}
+    node.start()
+    await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)
+    assert node.http("/metrics")[0] == 404
+    assert node.fetch("127.0.0.1:61678", "/metrics")[0] == node.fetch("127.0.0.1:61679", "/")[0] == 0
+
+
+async def test_ports_others_have_keep_no_pod_waiting(node: AgentNode) -> None:
+    """As while VPC CNI's agent still runs on the node."""
+    listeners = [node.host.call(socket.create_server, ("127.0.0.1", port)) for port in (61678, 61679)]
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    assert await node.address_of("web") == "10.0.1.4"
+    await eventually(lambda: node.log.count("pages cannot be served yet") == 2, "both are told")
+    for listener in listeners:
+        listener.close()
+    await eventually(lambda: node.fetch("127.0.0.1:61678", "/metrics")[0] == 200, "metrics are served", within=20)
+
+
+async def test_a_journal_that_is_gone_makes_the_node_not_ready(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await eventually(lambda: node.http("/readyz")[0] == 200, "ready", within=15)
+    node.journal.unlink()
+    status, text = node.http("/readyz")
+    assert (status, "was removed" in text) == (503, True)
+    assert node.http("/healthz")[0] == 200
+
+
+async def test_a_thread_that_hangs_has_the_agent_started_anew(node: AgentNode) -> None:
+    """A sysctl that cannot be read to its end keeps the thread of the host's network for ever."""
+    forwards = node.folder / "sys" / "net/ipv4/ip_forward"
+    forwards.parent.mkdir(parents=True)
+    os.mkfifo(forwards)
+    node.variables["ENI_PROC_SYS"] = str(node.folder / "sys")
+    node.start()
+    await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)
+    await node.give(supply(eni(0, addresses=FOUR)))
+    await eventually(lambda: node.http("/healthz")[0] == 503, "the probe fails", within=15)
+    assert "the thread that keeps the host's network has not answered" in node.http("/healthz")[1]
+    node.stop(signal.SIGKILL)
+
+
+async def test_a_log_file_and_its_level_are_vpc_cnis(node: AgentNode) -> None:
+    path, requests = node.folder / "logs" / "ipamd.log", node.folder / "logs" / "plugin.log"
+    node.variables |= {"AWS_VPC_K8S_CNI_LOG_FILE": str(path), "AWS_VPC_K8S_PLUGIN_LOG_FILE": str(requests)}
+    node.variables["AWS_VPC_K8S_CNI_LOGLEVEL"] = "Debug"
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await node.address_of("web")
+    lines = [json.loads(line) for line in requests.read_text().splitlines()]
+    [add] = [line for line in lines if line.get("verb") == "ADD"]
+    assert (add["pod"], add["address"], add["outcome"], add["sandbox"]) == ("default/web", "10.0.1.4", "success", "web")
+    assert "serving the socket" in path.read_text()
+    assert '"DEBUG"' in path.read_text()
+    assert "request answered" not in path.read_text()
 
 
 async def test_an_object_that_was_deleted_and_made_anew_gets_its_usage_again(node: AgentNode) -> None:

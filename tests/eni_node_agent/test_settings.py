@@ -50,6 +50,22 @@ def test_reports_all_problems_together() -> None:
         ("ENI_HOLD_SECONDS", "2.5", "hold_seconds", 2.5),
         ("ENI_HEARTBEAT_SECONDS", "30", "heartbeat_seconds", 30.0),
         ("ENI_STATE_DIR", "/state", "state_dir", Path("/state")),
+        ("ENI_CNI_CACHE_DIR", "/cache", "cni_cache_dir", Path("/cache")),
+        ("ENI_METRICS_ADDRESS", "127.0.0.1:61678", "metrics_address", "127.0.0.1:61678"),
+        ("ENI_METRICS_ADDRESS", ":9000", "metrics_address", ":9000"),
+        ("DISABLE_METRICS", "true", "has_metrics", False),
+        ("DISABLE_METRICS", "yes", "has_metrics", True),
+        ("INTROSPECTION_BIND_ADDRESS", "127.0.0.1:61671", "introspection_address", "127.0.0.1:61671"),
+        ("INTROSPECTION_BIND_ADDRESS", "unix:/run/x.sock", "introspection_address", "unix:/run/x.sock"),
+        ("INTROSPECTION_BIND_ADDRESS", "here", "introspection_address", "127.0.0.1:61679"),
+        ("DISABLE_INTROSPECTION", "1", "has_introspection", False),
+        ("AWS_VPC_K8S_CNI_LOGLEVEL", "DEBUG", "log_level", "DEBUG"),
+        ("AWS_VPC_K8S_CNI_LOGLEVEL", "warn", "log_level", "WARNING"),
+        ("AWS_VPC_K8S_CNI_LOGLEVEL", "loud", "log_level", "INFO"),
+        ("AWS_VPC_K8S_CNI_LOG_FILE", "/var/log/x.log", "log_file", "/var/log/x.log"),
+        ("AWS_VPC_K8S_CNI_LOG_FILE", "/var/log/x.log", "plugin_log_file", "/var/log/x.log"),
+        ("AWS_VPC_K8S_PLUGIN_LOG_FILE", "/var/log/p.log", "plugin_log_file", "/var/log/p.log"),
+        ("AWS_VPC_K8S_PLUGIN_LOG_LEVEL", "fatal", "plugin_log_level", "CRITICAL"),
     ],
 )
 def test_reads_a_variable(name: str, value: str, field: str, expected: object) -> None:
@@ -66,6 +82,9 @@ def test_pods_get_the_mtu_of_the_enis_unless_told() -> None:
         ("ENI_SOCKET_PATH", "agent.sock"),
         ("ENI_HTTP_ADDRESS", "61680"),
         ("ENI_HTTP_ADDRESS", "a:b"),
+        ("ENI_METRICS_ADDRESS", "61678"),
+        ("ENI_METRICS_ADDRESS", "unix:x.sock"),
+        ("ENI_CNI_CACHE_DIR", "cache"),
         ("ENI_HEARTBEAT_SECONDS", "0"),
         ("ENI_HEARTBEAT_SECONDS", "241"),
         ("ENI_HEARTBEAT_SECONDS", "nan"),
@@ -79,3 +98,16 @@ def test_refuses_what_cannot_be_meant(name: str, value: str) -> None:
 
 def test_the_executables_variable_in_a_shared_environment_is_no_mistake() -> None:
     Settings.from_env(NODE | {"ENI_AGENT_SOCKET": "/run/x.sock"})
+
+
+def test_our_log_level_is_stronger_than_vpc_cnis_and_holds_for_requests_too() -> None:
+    settings = Settings.from_env(NODE | {"ENI_LOG_LEVEL": "ERROR", "AWS_VPC_K8S_CNI_LOGLEVEL": "debug"})
+    assert (settings.log_level, settings.plugin_log_level) == ("ERROR", "ERROR")
+
+
+def test_what_could_not_be_read_is_told() -> None:
+    settings = Settings.from_env(NODE | {"AWS_VPC_K8S_CNI_CONNMARK": "much", "DISABLE_METRICS": "maybe"})
+    assert settings.warnings == (
+        'AWS_VPC_K8S_CNI_CONNMARK is "much", which cannot be read; it is as if not set',
+        'DISABLE_METRICS is "maybe", which cannot be read; it is as if not set',
+    )

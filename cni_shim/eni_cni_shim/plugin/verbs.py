@@ -11,7 +11,7 @@ import logging
 from typing import Protocol
 
 from eni_cni_shim import spec
-from eni_cni_shim.plugin import pod_network
+from eni_cni_shim.plugin import pod_links, pod_network
 from eni_cni_shim.plugin.addresspool import (
     AddressPool,
     Assignment,
@@ -30,7 +30,7 @@ class Network(Protocol):
     """What the verbs need from ``pod_network.PodNetwork``, which tells the errors."""
 
     async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
-        """Sets up the sandbox's interface."""
+        """Sets up the sandbox's links."""
         ...
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
@@ -96,10 +96,10 @@ class Plugin:
                 raise
             message = f"another request for the container {invocation.container_id} ended this ADD"
             raise CniError(Code.TRY_AGAIN, message) from None
-        return spec.dump_result(invocation, assignment.address, *pod_network.interfaces(assignment))
+        return spec.dump_result(invocation, pod_links.ends_of(assignment))
 
     async def _set_up(self, sandbox: Sandbox, netns: int, mtu: int) -> Assignment:
-        """Assigns, then programs. Whatever fails, an address that was not the sandbox's before is not left to it."""
+        """Assigns, then programs. Whatever fails, addresses that were not the sandbox's before are not left to it."""
         was_assigned = self._pool.find(sandbox.key) is not None
         assignment = await self._pool.assign(sandbox)
         try:
@@ -141,8 +141,7 @@ class Plugin:
             raise CniError(Code.UNKNOWN_CONTAINER, message)
         # The pool may have found the sandbox again by its host link and know no more of it.
         assignment = dataclasses.replace(held, sandbox=sandbox)
-        ends = pod_network.interfaces(assignment)
-        found = spec.differences(invocation.config.previous or {}, assignment.address, *ends)
+        found = spec.differences(invocation.config.previous or {}, pod_links.ends_of(assignment))
         found += await self._network.check(_opened(invocation, netns), assignment, invocation.config.mtu)
         if found:
             raise CniError(Code.NETWORK_DIFFERS, "; ".join(found))
@@ -178,6 +177,7 @@ def _sandbox(invocation: Invocation) -> Sandbox:
         pod_namespace=invocation.pod.namespace,
         pod_name=invocation.pod.name,
         pod_uid=invocation.pod.uid,
+        every_card=invocation.config.every_card,
     )
 
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _UNHEARD: Final = "the API server has not told of this node's NodeIPPool yet"
 _ABSENT: Final = "the API server has no NodeIPPool of this node that can be read, which the operator makes"
 _EMPTY: Final = "the operator has not described this node's pool"
-_IPV6_ALONE: Final = "the pool is for IPv6 alone, and pods are served with IPv4 addresses only in this release"
+_NO_IPV6: Final = "the pool gives pods IPv6 addresses, and the kernel of this node has no IPv6"
 
 
 class Network(Protocol):
@@ -38,7 +38,7 @@ class Network(Protocol):
 class SupplyFlow:
     """Holds the supply of the moment and how far the host is with it. Lives in one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what has a default is passed by name
         self,
         ledger: Ledger,
         pool: SandboxPool,
@@ -47,14 +47,26 @@ class SupplyFlow:
         *,
         clock: Callable[[], float],
         changed: Callable[[], None],
+        has_ipv6: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Makes the flow; ``clock`` gives seconds since boot, ``changed`` is called after every change."""
+        """Makes the flow.
+
+        Args:
+            ledger: who holds what.
+            pool: those who wait.
+            network: the host's.
+            file: the last supply on disk.
+            clock: seconds since boot.
+            changed: called after every change.
+            has_ipv6: tells whether the kernel of the node has IPv6.
+        """
         self._ledger = ledger
         self._pool = pool
         self._network = network
         self._file = file
         self._clock = clock
         self._changed = changed
+        self._has_ipv6 = has_ipv6
         self._supply: Supply | None = None
         self._ensured: Supply | None = None
         self._state = NetworkState()
@@ -103,6 +115,11 @@ class SupplyFlow:
     def is_held_back(self) -> bool:
         """True: the ledger may lack addresses that pods have, so nothing may be said to be in nobody's hands."""
         return self._held_back is not None
+
+    @property
+    def supply(self) -> Supply | None:
+        """The supply of the moment; None: none has been seen yet."""
+        return self._supply
 
     @property
     def is_saved(self) -> bool:
@@ -171,8 +188,8 @@ class SupplyFlow:
         if self._supply is None:
             missing = Refusal(Reason.OPERATOR_SILENT, f"no supply has been seen yet: {self._silence}")
             return self._refusal() or missing
-        if self._is_ipv6_alone:
-            return Refusal(Reason.IPV6_NOT_SERVED, _IPV6_ALONE)
+        if Family.IPV6 in self._supply.families and not self._has_ipv6():
+            return Refusal(Reason.IPV6_NOT_SERVED, _NO_IPV6)
         problem = self._host_problem(self._supply)
         return Refusal(Reason.HOST_NOT_READY, problem) if problem else None
 
@@ -184,11 +201,6 @@ class SupplyFlow:
             return ""
         found = "; ".join(self._state.problems) or f"no link has the MAC {primary.mac} of the primary ENI {primary.id}"
         return f"host network is not ready: {found}"
-
-    @property
-    def _is_ipv6_alone(self) -> bool:
-        families = self._supply.families if self._supply else ()
-        return Family.IPV6 in families and Family.IPV4 not in families
 
     @property
     def is_able(self) -> bool:
@@ -220,7 +232,7 @@ class SupplyFlow:
 
     def _served(self) -> frozenset[str]:
         """Returns the CIDRs whose rules and routes are in place: of the last supply the network was ensured for."""
-        if self._ensured is None or self._is_ipv6_alone or self.is_held_back:
+        if self._ensured is None or self.is_held_back:
             return frozenset()
         ready = (eni for eni in self._ensured.enis if eni.id in self._state.ready)
         return frozenset(cidr for eni in ready for cidr in cidrs_of(eni))

@@ -4,7 +4,7 @@ Decides what the numbers and sentences are; when they are written is ``usage``'s
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,6 +38,7 @@ class Reporter:
         self._pods: Mapping[str, Pod] = {}
         self._repairs: Counter[str] = Counter()
         self._repaired_at = float("-inf")
+        self._conflicts: tuple[str, ...] = ()
         self._stated: dict[ConditionType, Condition] = {}
 
     def see_pods(self, pods: Mapping[str, Pod]) -> None:
@@ -51,6 +52,10 @@ class Reporter:
         self._repairs[kind] += 1
         self._repaired_at = self._clock()
 
+    def see_conflicts(self, conflicts: Sequence[str]) -> None:
+        """Takes over the sentences about rules of other tools that are in the way now."""
+        self._conflicts = tuple(conflicts)
+
     @property
     def pending(self) -> int:
         """Pods that have no address yet; none while somebody else gives them out."""
@@ -61,7 +66,7 @@ class Reporter:
             self._pods.values(),
             [holding.sandbox for holding in holdings],
             self._pool.waiting(),
-            {holding.address for holding in holdings},
+            {address for holding in holdings for address in holding.addresses},
         )
 
     def report(self) -> Report:
@@ -92,13 +97,15 @@ class Reporter:
         if self._clock() - self._repaired_at <= DRIFT_SECONDS:
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self._repairs.items()))
             sentences.append(f"something else changed the host's network; repaired: {kinds}")
-        lost = sorted(holding.address for holding in self._ledger.lost())
+        lost = sorted(self._ledger.lost_addresses())
         if lost:
             named = ", ".join(lost[:_LONGEST_LIST]) + (" and more" if len(lost) > _LONGEST_LIST else "")
-            sentences.append(f"{len(lost)} pods hold addresses the supply does not name: {named}")
+            sentences.append(f"{len(self._ledger.lost())} pods hold addresses the supply does not name: {named}")
+        sentences += self._conflicts[:_LONGEST_LIST]
         if sentences:
             text = "; ".join(sentences)
-            return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.TRUE, Reason.NETWORK_REPAIRED, text)
+            reason = Reason.RULE_CONFLICT if self._conflicts else Reason.NETWORK_REPAIRED
+            return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.TRUE, reason, text)
         text = "the host's network is as it should be"
         return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.FALSE, Reason.NETWORK_IN_ORDER, text)
 

@@ -19,6 +19,8 @@ from eni_node_agent.cluster.supply import POOLS_PATH
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS: Final = 0.01
+"""From a poke to the look at what it is about: who poked has a pod to serve first, and pods come in bursts."""
 URGENT_SECONDS: Final = 0.05
 """Pods arrive in bursts: a rise of pending gathers what follows within this time, and so on while it rises."""
 BURST_SECONDS: Final = 0.25
@@ -117,6 +119,7 @@ class UsageWriter:
             if not await self._is_poked_within(self._heartbeat_at - self._clock()):
                 await self._write(self._report())
                 continue
+            await self._sleep(LOOK_SECONDS)
             self._poked.clear()
             seconds = delay(self._written, self._report(), self._clock() - self._written_at)
             if seconds is None:
@@ -125,7 +128,7 @@ class UsageWriter:
                 if await self._is_poked_within(seconds):
                     continue  # what came in may be more urgent than what waits
             else:
-                await self._gather(seconds)
+                await self._gather(seconds - LOOK_SECONDS)
             await self._write(self._report())
 
     async def _gather(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from eni_node_agent.network.libnftables import NftablesError
 _SETTLE_SECONDS = 0.1
 """Time between an announcement and a look: a new link is given its name by udev first, which fails once it is up."""
 _CHECK_SECONDS = 5.0
-"""Time between looks without an announcement; nftables is only seen then."""
+"""Time between looks without an announcement; a few sysctls are only seen then, as accept_ra."""
 
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -43,6 +44,8 @@ class HostNetwork:
     ) -> None:
         self.repairs: Counter[str] = Counter()
         """Repairs by kind: link, address, route, rule, sysctl, firewall."""
+        self.looks: Counter[str] = Counter()
+        """Looks at the network by how they ended: success, error."""
         self.state = NetworkState()
         self._settings = settings
         self._check_seconds = check_seconds
@@ -77,6 +80,10 @@ class HostNetwork:
         """Returns the names of the host's links, those of pods among them."""
         return await self._in_thread(lambda converger: set(converger.host.links()))
 
+    async def answer(self) -> None:
+        """Returns when the thread has a moment; raises OSError or NftablesError when it cannot work at all."""
+        await self._in_thread(lambda _: None)
+
     async def close(self) -> None:
         """Frees thread and sockets; the network stays as it is."""
         if self._converger is not None:
@@ -96,7 +103,10 @@ class HostNetwork:
         try:
             round_ = await self._in_thread(lambda converger: converger.converge(supply))
         except (OSError, NftablesError, ValueError) as error:
-            return self._settle(NetworkState(self.state.ready, (f"the host's network cannot be worked on: {error}",)))
+            problem = f"the host's network cannot be worked on: {error}"
+            self.looks["error"] += 1
+            return self._settle(replace(self.state, problems=(problem,)))
+        self.looks["error" if round_.state.problems else "success"] += 1
         for name in round_.repairs:
             self.repairs[name] += 1
             self._on_drift(name)
@@ -108,6 +118,8 @@ class HostNetwork:
         if state != self.state:
             for problem in state.problems:
                 _logger.error("the host network is not as it must be", extra={"problem": problem})
+            for conflict in set(state.conflicts) - set(self.state.conflicts):
+                _logger.warning("another tool's rule is in the way", extra={"conflict": conflict})
             _logger.info("the host network changed", extra={"ready": sorted(state.ready)})
             self.state = state
             self._on_change(state)

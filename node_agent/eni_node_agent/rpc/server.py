@@ -12,9 +12,9 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from eni_cni_shim import protocol
 
@@ -104,19 +104,13 @@ class Server:
         self, request: protocol.Request, descriptors: list[int], connection: socket.socket
     ) -> protocol.Reply:
         command = request.environ.get("CNI_COMMAND", "")
-        handling = asyncio.ensure_future(self._handler.handle(request, descriptors[0] if descriptors else None))
-        watching = asyncio.ensure_future(_readable(connection)) if command == "ADD" else None
+        watching = _ended_with_client(connection, request) if command == "ADD" else contextlib.nullcontext()
         try:
-            await asyncio.wait({handling, watching} if watching else {handling}, return_when=asyncio.FIRST_COMPLETED)
-            if not handling.done():
-                log.warning("client of an ADD has left, it is undone", extra=_names(request))
-                handling.cancel()
-            return await handling
+            with watching:
+                return await self._handler.handle(request, descriptors[0] if descriptors else None)
         except Exception:
             log.exception("request failed", extra={"command": command})
             return _FAILED
-        finally:
-            await _cancel(handling, watching)
 
 
 _FAILED: Final = protocol.Reply(
@@ -128,13 +122,22 @@ def _names(request: protocol.Request) -> dict[str, str]:
     return {name: request.environ.get(name, "") for name in ("CNI_CONTAINERID", "CNI_ARGS")}
 
 
-async def _cancel(*tasks: asyncio.Future[Any] | None) -> None:
-    """Ends what still runs and waits until it has: the descriptor of the request must outlive its use."""
-    running = [task for task in tasks if task is not None and not task.done()]
-    for task in running:
+@contextlib.contextmanager
+def _ended_with_client(connection: socket.socket, request: protocol.Request) -> Iterator[None]:
+    """Cancels the task that works inside when its client leaves; that is all there can be to read from it."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def leave() -> None:
+        loop.remove_reader(connection)  # it stays readable, and a task is cancelled once
+        log.warning("client of an ADD has left, it is undone", extra=_names(request))
         task.cancel()
-    if running:
-        await asyncio.wait(running)
+
+    loop.add_reader(connection, leave)
+    try:
+        yield
+    finally:
+        loop.remove_reader(connection)
 
 
 def _listen(path: Path) -> socket.socket:

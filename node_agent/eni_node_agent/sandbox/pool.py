@@ -6,14 +6,15 @@ which order; which address it gets is the ledger's decision, how the pool grows 
 
 import asyncio
 import collections
+import dataclasses
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from eni_cni_shim.plugin.addresspool import Assignment, NoAddressError, PoolUnavailableError, Sandbox, SandboxKey
 from eni_node_agent.ledger.journal import JournalError
-from eni_node_agent.ledger.ledger import Holding, Ledger
+from eni_node_agent.ledger.ledger import Holding, Ledger, LinkNames
 from eni_node_agent.network.desired import POD_TABLE
 from eni_node_agent.sandbox import names
 
@@ -54,7 +55,7 @@ class _Waiter:
 class SandboxPool:
     """The addresses of this node as the plugin sees them. Lives in one event loop; first come, first served."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what has a default is passed by name
         self,
         ledger: Ledger,
         *,
@@ -63,6 +64,7 @@ class SandboxPool:
         explain: Callable[[], Refusal],
         pressed: Callable[[], None],
         lacking: Callable[[Shortage], None] = lambda _: None,
+        veth_prefix: str = names.HOST_IFNAME_PREFIX,
     ) -> None:
         """Makes the pool.
 
@@ -73,6 +75,7 @@ class SandboxPool:
             explain: tells why the pool does not grow.
             pressed: called when a sandbox begins to wait or an address is released: demand has changed.
             lacking: called when a sandbox has waited for longer than is usual, and when it has waited in vain.
+            veth_prefix: what the names of new host ends begin with.
         """
         self._ledger = ledger
         self._hold_seconds = hold_seconds
@@ -80,53 +83,58 @@ class SandboxPool:
         self._explain = explain
         self._pressed = pressed
         self._lacking = lacking
+        self._veth_prefix = veth_prefix
         self._waiters: collections.deque[_Waiter] = collections.deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._unavailable = "the agent is starting"
 
     async def assign(self, sandbox: Sandbox) -> Assignment:
-        """Returns the sandbox's address, the same again for the same key; waits while the pool grows.
+        """Returns the sandbox's addresses, the same again for the same key; waits while the pool grows.
 
         Raises:
-            NoAddressError: none could be had in time; carries the operator's reason.
+            NoAddressError: not all could be had in time; carries the operator's reason.
             PoolUnavailableError: the assignment could not be remembered, so it was not made.
         """
-        holding = self._held(sandbox.key)
-        if holding is None and not self._waiters:
+        holdings = self._held(sandbox.key)
+        if not holdings and not any(_is_before(waiter.sandbox, sandbox) for waiter in self._waiters):
             holding = self._try(sandbox)
-        if holding is None:
-            holding = await self._wait(sandbox)
+            holdings = [holding] if holding is not None else []
+        if not holdings:
+            holdings = [await self._wait(sandbox)]
         self._pressed()
-        log.info("address assigned", extra=_names(holding, sandbox))
-        return _assignment(holding, sandbox)
+        assignment = self._assignment(holdings, sandbox)
+        log.debug("address assigned", extra=_names(assignment))
+        return assignment
 
     async def release(self, key: SandboxKey) -> Assignment | None:
-        """Takes the address back, it cools; None when the key is not known.
+        """Takes the addresses back, they cool; None when the key is not known.
 
         Raises:
-            PoolUnavailableError: the release could not be remembered; the address stays assigned.
+            PoolUnavailableError: the release could not be remembered; the addresses stay assigned.
         """
-        holding = self._held(key)
-        if holding is None:
+        holdings = self._held(key)
+        if not holdings:
             return None
         try:
-            self._ledger.release(holding.sandbox.key, self._clock())
+            for holding in holdings:
+                self._ledger.release(holding.sandbox.key, self._clock())
         except JournalError as error:
             raise PoolUnavailableError(str(error)) from error
         self._pressed()
         self.wake()
-        log.info("address released", extra=_names(holding, holding.sandbox))
-        return _assignment(holding, holding.sandbox)
+        assignment = self._assignment(holdings, holdings[0].sandbox)
+        log.debug("address released", extra=_names(assignment))
+        return assignment
 
     def find(self, key: SandboxKey) -> Assignment | None:
         """Returns what the key holds."""
-        holding = self._held(key)
-        return None if holding is None else _assignment(holding, holding.sandbox)
+        holdings = self._held(key)
+        return self._assignment(holdings, dataclasses.replace(holdings[0].sandbox, key=key)) if holdings else None
 
     def assignments(self) -> Collection[Assignment]:
         """Returns all that is assigned to sandboxes known by their key; not what was adopted from the kernel alone."""
         return [
-            _assignment(holding, holding.sandbox)
+            self._assignment([holding], holding.sandbox)
             for holding in self._ledger.holdings()
             if not names.is_recovered(holding.sandbox.key)
         ]
@@ -149,12 +157,18 @@ class SandboxPool:
         return [waiter.sandbox for waiter in self._waiters]
 
     def wake(self) -> None:
-        """Serves those who wait, first come first, with what is free now; called when supply changed or time passed."""
-        while self._waiters:
-            waiter = self._waiters[0]
-            if not waiter.answer.done() and not self._serve(waiter):
-                break
-            self._waiters.popleft()
+        """Serves those who wait, first come first, with what is free now; called when supply changed or time passed.
+
+        Who wants a link on every card may lack what others do not need: those behind it are served meanwhile.
+        """
+        unserved: list[_Waiter] = []
+        for waiter in list(self._waiters):
+            if any(_is_before(other.sandbox, waiter.sandbox) for other in unserved):
+                continue
+            if waiter.answer.done() or self._serve(waiter):
+                self._waiters.remove(waiter)
+            else:
+                unserved.append(waiter)
         self._set_alarm()
 
     def _serve(self, waiter: _Waiter) -> bool:
@@ -170,7 +184,7 @@ class SandboxPool:
 
     def _try(self, sandbox: Sandbox) -> Holding | None:
         try:
-            return self._ledger.assign(sandbox, self._clock())
+            return self._ledger.assign(sandbox, self._clock(), self._name)
         except JournalError as error:
             raise PoolUnavailableError(str(error)) from error
 
@@ -229,25 +243,43 @@ class SandboxPool:
             delay = max(rested_at - self._clock(), 0.01)
             self._alarm = asyncio.get_running_loop().call_later(delay, self.wake)
 
-    def _held(self, key: SandboxKey) -> Holding | None:
+    def _name(self, key: SandboxKey, number: int) -> LinkNames:
+        return names.link_names(key, number, self._veth_prefix)
+
+    def _held(self, key: SandboxKey) -> list[Holding]:
         """Returns what the key holds.
 
-        A sandbox adopted from the kernel is recognised by its host link, one of VPC CNI's by its container alone.
+        A sandbox of VPC CNI's is recognised by its container; links adopted from the kernel are by their names, one by
+        one.
         """
-        aliases = (key, names.recovered_key(names.host_ifname(key)), names.taken_over_key(key))
-        return next((holding for alias in aliases if (holding := self._ledger.find(alias)) is not None), None)
+        holding = self._ledger.find(key) or self._ledger.find(names.taken_over_key(key))
+        if holding is not None:
+            return [holding]
+        adopted: list[Holding] = []
+        while (found := self._ledger.find(names.recovered_key(self._name(key, len(adopted)).host_ifname))) is not None:
+            adopted.append(found)
+        return adopted
+
+    def _assignment(self, holdings: Sequence[Holding], sandbox: Sandbox) -> Assignment:
+        """Returns the holdings of one sandbox as the plugin needs them; what was adopted learns the pod's own names."""
+        links = [link for holding in holdings for link in holding.links]
+        named = (
+            link if link.ifname else dataclasses.replace(link, ifname=self._name(sandbox.key, number).ifname)
+            for number, link in enumerate(links)
+        )
+        return Assignment(sandbox, tuple(named), POD_TABLE)
 
 
-def _names(holding: Holding, sandbox: Sandbox) -> dict[str, str]:
-    pod = f"{sandbox.pod_namespace}/{sandbox.pod_name}"
-    return {"address": holding.address, "eni_id": holding.eni_id, "pod": pod, "sandbox": sandbox.key.container_id}
+def _is_before(waiting: Sandbox, sandbox: Sandbox) -> bool:
+    """Tells whether a sandbox that waits is to be served before another, which came later."""
+    return sandbox.every_card or not waiting.every_card
 
 
-def _assignment(holding: Holding, sandbox: Sandbox) -> Assignment:
-    return Assignment(
-        sandbox=sandbox,
-        address=holding.address,
-        eni_id=holding.eni_id,
-        route_table=POD_TABLE,
-        host_ifname=names.host_ifname_of(holding.sandbox),
-    )
+def _names(assignment: Assignment) -> dict[str, str]:
+    sandbox = assignment.sandbox
+    return {
+        "address": " ".join(assignment.addresses),
+        "eni_id": assignment.eni_id,
+        "pod": f"{sandbox.pod_namespace}/{sandbox.pod_name}",
+        "sandbox": sandbox.key.container_id,
+    }

@@ -130,10 +130,12 @@ class Kernel:
                 continue
             index = found[address.ifname].index
             with contextlib.suppress(FileExistsError):  # of an agent that was killed right here
-                links.add_address(self._socket, index, f"{ip}/32")
-            links.remove_address(self._socket, index, address.interface)
-            links.add_address(self._socket, index, address.interface)
-            links.remove_address(self._socket, index, f"{ip}/32")
+                self._socket.request(links.add_address(index, f"{ip}/32"))
+            self._socket.request(
+                links.remove_address(index, address.interface),
+                links.add_address(index, address.interface),
+                links.remove_address(index, f"{ip}/32"),
+            )
 
 
 def parse_rule(body: bytes) -> PolicyRule:

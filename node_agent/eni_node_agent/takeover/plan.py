@@ -9,9 +9,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_node_agent.network.desired import (
     ENI_SOURCE_PRIORITY,
+    EXTERNAL_SERVICE_PRIORITY,
     MAIN_TABLE,
     MARK_PRIORITY,
     POD_PRIORITY,
@@ -20,18 +21,14 @@ from eni_node_agent.network.desired import (
 from eni_node_agent.sandbox import names
 from eni_node_agent.takeover.checkpoint import Allocation
 
-EXTERNAL_SERVICE_PRIORITY: Final = 1535
-"""VPC CNI's rules for AWS_EXTERNAL_SERVICE_CIDRS."""
-
 _LINK: Final = re.compile(names.HOST_IFNAME_PREFIX + "[0-9a-f]{11}")
 
 
 class Heir(NamedTuple):
-    """A pod that runs: its address, its host link, and the sandbox it is held by."""
+    """A pod that runs: its links and addresses, and the sandbox it is held by."""
 
-    address: str
-    link: str
     sandbox: Sandbox
+    links: tuple[PodLink, ...]
 
 
 class Estate(NamedTuple):
@@ -104,59 +101,59 @@ def divide(allocations: Iterable[Allocation], links: Collection[str], routes: Ma
     """Returns which pods live.
 
     Args:
-        allocations: of all network cards' checkpoints.
+        allocations: of all network cards' checkpoints, card 0 first.
         links: names of the host's veths.
         routes: link by address of the host routes in the main table, where VPC CNI puts those to pods.
     """
     allocations = tuple(allocations)
     routes = {address: link for address, link in routes.items() if link in links}
-    heirs: dict[str, Heir] = {}
-    keys: set[SandboxKey] = set()
+    heirs: dict[SandboxKey, Heir] = {}
+    placed: set[str] = set()
     for allocation in allocations:
         link = _link_of(allocation, links, routes)
-        if link and allocation.address not in heirs:
-            sandbox = _sandbox(allocation, link, keys)
-            keys.add(sandbox.key)
-            heirs[allocation.address] = Heir(allocation.address, link, sandbox)
-    for address, link in routes.items():
-        if address not in heirs and _LINK.fullmatch(link):
-            heirs[address] = Heir(address, link, Sandbox(key_by_link(link, address)))
-    departed = dict.fromkeys(each.address for each in allocations if each.address not in heirs)
+        if link is not None and allocation.address not in placed:
+            _join(heirs, _sandbox(allocation), link)
+            placed.add(allocation.address)
+    for address, ifname in routes.items():
+        if address not in placed and _LINK.fullmatch(ifname):
+            _join(heirs, Sandbox(names.recovered_key(ifname)), _link("", ifname, address))
+            placed.add(address)
+    departed = dict.fromkeys(each.address for each in allocations if each.address not in placed)
     return Estate(tuple(heirs.values()), tuple(departed))
 
 
-def _link_of(allocation: Allocation, links: Collection[str], routes: Mapping[str, str]) -> str:
-    """Returns the living link of an allocation; empty: there is none."""
+def _join(heirs: dict[SandboxKey, Heir], sandbox: Sandbox, link: PodLink) -> None:
+    """Adds a link to what its sandbox has; the one on card 0 was added first."""
+    before = heirs.get(sandbox.key)
+    heirs[sandbox.key] = Heir(sandbox, (*before.links, link) if before else (link,))
+
+
+def _link_of(allocation: Allocation, links: Collection[str], routes: Mapping[str, str]) -> PodLink | None:
+    """Returns the living link of an allocation; None: there is none."""
     routed = routes.get(allocation.address, "")
     if not allocation.pod_name:
-        return routed
-    candidates = [link for suffix in _suffixes(allocation) for link in links if link.endswith(suffix)]
-    if routed:
-        return routed if routed in candidates else ""
-    taken = set(routes.values())
-    return next((link for link in candidates if link not in taken), "")
+        return _link(allocation.ifname, routed, allocation.address) if routed else None
+    candidates = {link: number for number, suffix in _suffixes(allocation) for link in links if link.endswith(suffix)}
+    if not routed:
+        taken = set(routes.values())
+        routed = next((link for link in candidates if link not in taken), "")
+    if routed not in candidates:
+        return None
+    number = candidates[routed]
+    return _link(f"mNicIf{number}" if number else allocation.ifname, routed, allocation.address)
 
 
-def _suffixes(allocation: Allocation) -> Iterator[str]:
-    """Yields the ends of the names of the pod's links: the interface on card 0 first, ``web-0.1`` for the next."""
-    yield names.pod_hash(allocation.pod_namespace, allocation.pod_name)
-    for number in range(1, allocation.interfaces):
-        yield names.pod_hash(allocation.pod_namespace, f"{allocation.pod_name}.{number}")
+def _suffixes(allocation: Allocation) -> Iterator[tuple[int, str]]:
+    """Yields number and end of the name of the pod's links: that on card 0 first, then as of a pod ``web-0.1``."""
+    for number in range(allocation.interfaces):
+        further = f".{number}" if number else ""
+        yield number, names.pod_hash(allocation.pod_namespace, f"{allocation.pod_name}{further}")
 
 
-def _sandbox(allocation: Allocation, link: str, taken: Collection[SandboxKey]) -> Sandbox:
-    """Returns the sandbox that a runtime will name, where our own way of naming links leads to this one.
-
-    Any other (of a further card, or of another prefix) is held by its link and let go of when that is gone.
-    """
+def _sandbox(allocation: Allocation) -> Sandbox:
     key = SandboxKey(names.VPC_CNI_NETWORK, allocation.container_id, allocation.ifname)
-    namespace, name = allocation.pod_namespace, allocation.pod_name
-    sandbox = Sandbox(key, pod_namespace=namespace, pod_name=name)
-    if name and key not in taken and names.host_ifname_of(sandbox) == link:
-        return sandbox
-    return Sandbox(key_by_link(link, allocation.address), pod_namespace=namespace, pod_name=name)
+    return Sandbox(key, pod_namespace=allocation.pod_namespace, pod_name=allocation.pod_name)
 
 
-def key_by_link(link: str, address: str) -> SandboxKey:
-    """Returns a key that no runtime uses; the address tells two of one link apart."""
-    return names.recovered_key(link)._replace(ifname=address)
+def _link(ifname: str, host_ifname: str, address: str) -> PodLink:
+    return PodLink(ifname, host_ifname, "", (address,))

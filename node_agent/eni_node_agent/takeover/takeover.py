@@ -7,11 +7,11 @@ it keeps for a pod goes with the pod. While it still runs (``rival``) nothing of
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-from eni_cni_shim.plugin.addresspool import Assignment, SandboxKey
+from eni_cni_shim.plugin.addresspool import Assignment, Sandbox, SandboxKey
 from eni_cni_shim.plugin.pod_network import PodNetwork, PodNetworkError
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.network.libnftables import Nftables, NftablesError
@@ -48,7 +48,7 @@ class Takeover:
         self._places = places
         self._connmark = connmark
         self._clock = clock
-        self._taken: dict[str, SandboxKey] = {}
+        self._taken: set[SandboxKey] = set()
         self._knows_containers = True
         self._is_over = False
         self._cleared_for: frozenset[str] | None = None
@@ -62,7 +62,7 @@ class Takeover:
     @property
     def left(self) -> frozenset[str]:
         """Returns the addresses of pods taken over that still have them."""
-        return frozenset(address for address, key in self._taken.items() if self._ledger.owner(address) == key)
+        return frozenset(address for holding in self._held() for address in holding.all_addresses)
 
     async def rival(self) -> str:
         """Returns where VPC CNI's daemon answers, in words; empty: nowhere."""
@@ -102,8 +102,9 @@ class Takeover:
 
     async def remove_rules_of(self, key: SandboxKey) -> None:
         """Removes VPC CNI's rules for a pod that left without a word, before its address cools. Raises OSError."""
-        for address in [address for address, taken in self._taken.items() if taken == key]:
-            await asyncio.to_thread(remove_pod_rules, address)
+        holding = self._ledger.find(key)
+        if holding is not None and key in self._taken:
+            await asyncio.to_thread(remove_pod_rules, holding.all_addresses)
 
     def set_conflist_aside(self) -> None:
         """Lets runtimes read our conflist, which is there, in place of VPC CNI's. Raises OSError."""
@@ -133,22 +134,32 @@ class Takeover:
             self._tell("VPC CNI's checkpoint cannot be read, its pods are found by their routes", path, problem)
         return found.allocations
 
+    def _held(self) -> list[Holding]:
+        found = (self._ledger.find(key) for key in self._taken)
+        return [holding for holding in found if holding is not None]
+
     def _adopt(self, heir: Heir, now: float) -> None:
-        by_link = replace(heir.sandbox, key=plan.key_by_link(heir.link, heir.address))
-        for sandbox in (heir.sandbox, by_link):  # the second should the container have another address already
-            if self._ledger.adopt(Holding(sandbox, heir.address, eni_id="", since=now)):
-                self._taken[heir.address] = sandbox.key
-                return
-        if self._ledger.owner(heir.address) != self._taken.get(heir.address):
-            self._tell("an address of a pod of VPC CNI is held by another pod already", heir.address)
+        if self._ledger.adopt(Holding(heir.sandbox, heir.links, since=now)):
+            self._taken.add(heir.sandbox.key)
+        elif heir.sandbox.key not in self._taken:
+            self._adopt_what_is_left(heir, now)
+
+    def _adopt_what_is_left(self, heir: Heir, now: float) -> None:
+        """Another pod has an address of the heir's already: those of its other links are not to be given away too."""
+        for link in heir.links:
+            key = names.recovered_key(link.host_ifname)
+            if self._ledger.adopt(Holding(Sandbox(key), (link,), since=now)):
+                self._taken.add(key)
+            else:
+                self._tell("an address of a pod of VPC CNI is held by another pod already", *link.addresses)
 
     def _prepare(self, estate: Estate) -> None:
         """Before the first packet is ours to carry: routes of the living, addresses that keep their routes."""
         with Kernel() as kernel:
             indices = {link.ifname: link.index for link in kernel.links().values()}
-            for heir in estate.heirs:
-                if heir.link in indices:  # it may just have gone
-                    kernel.ensure_pod_route(heir.address, indices[heir.link])
+            for link in (link for heir in estate.heirs for link in heir.links):
+                if link.host_ifname in indices:  # it may just have gone
+                    kernel.ensure_pod_route(link.addresses[0], indices[link.host_ifname])
             rules = kernel.rules()
             kernel.own_addresses(set(eni_primaries(rules)))
             # Left in place, "to 10.0.1.21 lookup main" would keep the next pod of that address from its route.
@@ -158,7 +169,7 @@ class Takeover:
 
     def _containers(self) -> frozenset[str] | None:
         """Returns the containers taken over that still live; None: of some pods the container is not known."""
-        keys = {self._taken[address] for address in self.left}
+        keys = {holding.sandbox.key for holding in self._held()}
         if not self._knows_containers or any(names.is_recovered(key) for key in keys):
             return None
         return frozenset(key.container_id for key in keys)
@@ -209,19 +220,23 @@ class Takeover:
 class TakenOverPodNetwork(PodNetwork):
     """The pods' side of the network, where some of the pods were set up by VPC CNI."""
 
+    def __init__(self, takeover: Takeover, proc_sys: Path) -> None:
+        super().__init__(proc_sys)
+        self._takeover = takeover
+
     async def remove(self, assignment: Assignment) -> None:
-        """As ``PodNetwork.remove``; takes VPC CNI's rules for the pod along before its address can be another's."""
+        """As ``PodNetwork.remove``; takes VPC CNI's rules for the pod along before its addresses can be another's."""
         await super().remove(assignment)
-        key = assignment.sandbox.key
-        if key.network == names.VPC_CNI_NETWORK or names.is_recovered(key):
+        theirs = self._takeover.left.intersection(assignment.addresses)
+        if theirs:
             try:
-                await asyncio.to_thread(remove_pod_rules, assignment.address)
+                await asyncio.to_thread(remove_pod_rules, theirs)
             except OSError as error:
                 raise PodNetworkError(f"the kernel refused to remove VPC CNI's rules: {error.strerror}") from error
 
 
-def remove_pod_rules(address: str) -> None:
-    """Removes VPC CNI's rules for one pod, in the network namespace of the calling thread. Raises OSError."""
+def remove_pod_rules(addresses: Collection[str]) -> None:
+    """Removes VPC CNI's rules for pods, in the network namespace of the calling thread. Raises OSError."""
     with Kernel() as kernel:
-        rules = [rule for rule in kernel.rules() if rule.pod_address == address]
+        rules = [rule for rule in kernel.rules() if rule.pod_address in addresses]
         kernel.settle(plan.settle(rules, (), kernel.our_tables(), mark=0))

@@ -77,8 +77,15 @@ class World:
             explain=lambda: self.flow.explain(),  # noqa: PLW0108  the flow comes after the pool
             pressed=lambda: None,
         )
+        self.has_ipv6 = True
         self.flow = SupplyFlow(
-            self.ledger, self.pool, self.network, self.file, clock=lambda: self.now, changed=lambda: None
+            self.ledger,
+            self.pool,
+            self.network,
+            self.file,
+            clock=lambda: self.now,
+            changed=lambda: None,
+            has_ipv6=lambda: self.has_ipv6,
         )
         self.reporter = Reporter(self.ledger, self.pool, self.flow, boot_id="b1", clock=lambda: self.now)
 
@@ -237,19 +244,24 @@ async def test_an_object_that_is_gone_leaves_the_supply_and_is_told_of(world: Wo
     assert world.flow.explain().reason == "Growing"
 
 
-async def test_a_pool_for_ipv6_alone_says_that_it_is_not_served(world: World) -> None:
-    alone = {"families": [Family.IPV6], "vpc_ipv6_cidrs": ["2001:db8::/56"]}
-    inner = eni(0, addresses=["10.0.1.5"], releasing=[("2001:db8::/80", "t1")])
-    inner = inner.model_copy(update={"ipv6_prefixes": ["2001:db8::/80", "2001:db8:0:1::/80"]})
-    world.take(supply(inner).model_copy(update=alone))
+@pytest.mark.parametrize("families", [[Family.IPV6], [Family.IPV4, Family.IPV6]])
+async def test_a_kernel_without_ipv6_is_told_of_where_the_pool_has_it(world: World, families: list[Family]) -> None:
+    inner = eni(0, addresses=["10.0.1.5"], ipv6_prefixes=["2001:db8::/80"])
+    world.has_ipv6 = False
+    world.take(supply(inner, families=families))
     await eventually(lambda: world.flow.is_saved, "the host's network and the disk are done")
-    with pytest.raises(PoolUnavailableError, match="the pool is for IPv6 alone"):
+    with pytest.raises(PoolUnavailableError, match="the kernel of this node has no IPv6"):
         world.pool.check_ready()
-    assert (world.ledger.tally(0).free, world.flow.explain().reason) == (0, "IPv6NotServed")
+    assert world.flow.explain().reason == "IPv6NotServed"
     assert not world.flow.is_able
-    both = supply(inner).model_copy(update=alone | {"families": [Family.IPV4, Family.IPV6]})
-    world.take(both)
+    world.take(supply(inner))
     assert await world.assign("a") == "10.0.1.5"
+
+
+async def test_a_pool_for_ipv6_alone_is_served(world: World) -> None:
+    world.take(supply(eni(0, ipv6_prefixes=["2001:db8::/80"]), families=[Family.IPV6]))
+    assert await world.assign("a") == "2001:db8::"
+    assert world.flow.is_able
 
 
 async def test_says_how_far_the_operator_is(world: World) -> None:

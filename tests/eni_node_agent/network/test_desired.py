@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eni_crds.nodeippool import EniRole, EniState, Releasing, Supply
+from eni_crds.nodeippool import EniRole, EniState, Family, Releasing, Supply
 from eni_crds.nodeippool import Snat as SupplySnat
 from eni_node_agent.network.desired import (
     SHARED,
@@ -31,8 +31,12 @@ def state_of(supply: Supply = BOTH, settings: NetworkSettings | None = None) -> 
     return desired(supply, settings or NetworkSettings(), IFNAMES)
 
 
+def firewalls_of(settings: NetworkSettings, supply: Supply = BOTH) -> list[Firewall]:
+    return [item for item in state_of(supply, settings).items if isinstance(item, Firewall)]
+
+
 def firewall_of(settings: NetworkSettings, supply: Supply = BOTH) -> Firewall:
-    (firewall,) = (item for item in state_of(supply, settings).items if isinstance(item, Firewall))
+    (firewall,) = (item for item in firewalls_of(settings, supply) if item.family is Family.IPV4)
     return firewall
 
 

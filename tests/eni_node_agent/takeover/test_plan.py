@@ -1,10 +1,8 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_node_agent.sandbox import names
 from eni_node_agent.takeover import plan
 from eni_node_agent.takeover.checkpoint import Allocation
@@ -21,12 +19,16 @@ def allocation(address: str, name: str, container: str = "c1", interfaces: int =
     return Allocation(address, container, "eth0", "default", name, interfaces)
 
 
-def taken_over(name: str, container: str = "c1") -> Sandbox:
-    return Sandbox(SandboxKey("aws-cni", container, "eth0"), pod_namespace="default", pod_name=name)
+def heir(name: str, *addresses: str, container: str = "c1", prefix: str = "eni") -> Heir:
+    """Returns a pod that is known by its container, with a link for each address."""
+    sandbox = Sandbox(SandboxKey("aws-cni", container, "eth0"), pod_namespace="default", pod_name=name)
+    ends = [("eth0", link(name, prefix)), ("mNicIf1", link(f"{name}.1", prefix))]
+    return Heir(sandbox, tuple(PodLink(*ends[n], "", (address,)) for n, address in enumerate(addresses)))
 
 
-def by_link(ifname: str, address: str, name: str = "") -> Sandbox:
-    return Sandbox(SandboxKey("", ifname, address), pod_namespace="default" if name else "", pod_name=name)
+def stray(host_ifname: str, address: str) -> Heir:
+    """Returns a pod of which nothing is known but its link."""
+    return Heir(Sandbox(SandboxKey("", host_ifname, "")), (PodLink("", host_ifname, "", (address,)),))
 
 
 @pytest.mark.parametrize(
@@ -39,48 +41,39 @@ def by_link(ifname: str, address: str, name: str = "") -> Sandbox:
 )
 def test_links_are_named_as_vpc_cni_names_them(namespace: str, name: str, expected: str) -> None:
     assert names.pod_hash(namespace, name) == expected
-    sandbox = replace(taken_over(name), pod_namespace=namespace)
-    assert names.host_ifname_of(sandbox) == f"eni{expected}"
 
 
+NAMELESS = Allocation(A, "c1", "eth0", "", "", 1)
 ESTATES = {
-    "a pod that lives": (
-        [allocation(A, "web")],
-        {A: link("web")},
-        Estate((Heir(A, link("web"), taken_over("web")),), ()),
-    ),
+    "a pod that lives": ([allocation(A, "web")], {A: link("web")}, Estate((heir("web", A),), ())),
     "a pod that went": ([allocation(A, "web")], {}, Estate((), (A,))),
     "an old container of a pod that runs again": (
         [allocation(A, "web", "old"), allocation(B, "web", "new")],
         {B: link("web")},
-        Estate((Heir(B, link("web"), taken_over("web", "new")),), (A,)),
+        Estate((heir("web", B, container="new"),), (A,)),
     ),
-    "a pod that nobody remembers": ([], {A: link("web")}, Estate((Heir(A, link("web"), by_link(link("web"), A)),), ())),
+    "a pod that nobody remembers": ([], {A: link("web")}, Estate((stray(link("web"), A),), ())),
     "an entry without a pod": (
-        [allocation(A, "")._replace(pod_namespace="")],
+        [NAMELESS],
         {A: link("web")},
-        Estate((Heir(A, link("web"), by_link(link("web"), A)),), ()),
+        Estate((Heir(Sandbox(SandboxKey("aws-cni", "c1", "eth0")), (PodLink("eth0", link("web"), "", (A,)),)),), ()),
     ),
+    "an entry without a pod that went": ([NAMELESS], {}, Estate((), (A,))),
     "a pod under another prefix": (
         [allocation(A, "web")],
         {A: link("web", "veth")},
-        Estate((Heir(A, link("web", "veth"), by_link(link("web", "veth"), A, "web")),), ()),
+        Estate((heir("web", A, prefix="veth"),), ()),
     ),
     "a pod on two cards": (
         [allocation(A, "web", interfaces=2), allocation(B, "web", interfaces=2)],
         {A: link("web"), B: link("web.1")},
-        Estate((Heir(A, link("web"), taken_over("web")), Heir(B, link("web.1"), by_link(link("web.1"), B, "web"))), ()),
-    ),
-    "two addresses on one link": (
-        [allocation(A, "web"), allocation(B, "web")],
-        {A: link("web"), B: link("web")},
-        Estate((Heir(A, link("web"), taken_over("web")), Heir(B, link("web"), by_link(link("web"), B, "web"))), ()),
+        Estate((heir("web", A, B),), ()),
     ),
     "a link of another network": ([], {A: "cali1234567890a"}, Estate((), ())),
     "an address whose route leads to another pod": (
         [allocation(A, "web"), allocation(A, "api", "c2")],
         {A: link("api")},
-        Estate((Heir(A, link("api"), taken_over("api", "c2")),), ()),
+        Estate((heir("api", A, container="c2"),), ()),
     ),
 }
 
@@ -92,7 +85,7 @@ def test_who_lives_and_how_it_is_held(allocations: list[Allocation], routes: dic
 
 def test_a_pod_whose_route_somebody_flushed_lives() -> None:
     found = plan.divide([allocation(A, "web")], {link("web")}, {})
-    assert found == Estate((Heir(A, link("web"), taken_over("web")),), ())
+    assert found == Estate((heir("web", A),), ())
 
 
 PODS = st.sampled_from(["web", "api", "job", ""])
@@ -106,8 +99,8 @@ def test_every_address_that_a_pod_may_have_is_held_once(
     allocations: list[Allocation], routes: dict[str, str], more: set[str]
 ) -> None:
     found = plan.divide(allocations, set(routes.values()) | more, routes)
-    held = [heir.address for heir in found.heirs]
-    keys = [heir.sandbox.key for heir in found.heirs]
+    held = [address for each in found.heirs for pod_link in each.links for address in pod_link.addresses]
+    keys = [each.sandbox.key for each in found.heirs]
     assert len(set(held)) == len(held)
     assert len(set(keys)) == len(keys)
     assert set(routes) <= set(held)

@@ -37,10 +37,13 @@ HTTP = "127.0.0.1:61680"
 class AgentNode:
     """A node whose primary ENI is there (``eni(0)`` of ``supplies``), and folders as the agent's pod mounts them."""
 
-    def __init__(self, host: Host | None = None) -> None:
-        """Makes the node; a ``host`` that has its interfaces already is taken as it is."""
+    def __init__(self, parent: Path | None = None, host: Host | None = None) -> None:
+        """Makes the node; its folders are in ``parent``, else where temporary files are.
+
+        A ``host`` that has its interfaces already is taken as it is.
+        """
         self.host = host or Host()
-        self.folder = Path(tempfile.mkdtemp(prefix="eni-agent-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="eni-agent-", dir=parent))
         for name in ("bin", "conf", "account"):
             (self.folder / name).mkdir()
         (self.folder / "account" / "token").write_text("token")
@@ -49,6 +52,7 @@ class AgentNode:
             self._add_primary()
         self.api = ApiServer()
         self.variables: dict[str, str] = {}
+        self.python = sys.executable
         self._process: subprocess.Popen[bytes] | None = None
         self._pods: dict[str, Host] = {}
         self._runtime = ThreadPoolExecutor(64, "runtime")
@@ -103,11 +107,17 @@ class AgentNode:
             "ENI_STATE_DIR": str(self.folder / "state"),
             "ENI_HTTP_ADDRESS": HTTP,
         }
-        command = [sys.executable, "-m", "eni_node_agent", "run"]
+        command = [self.python, "-m", "eni_node_agent", "run"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
             )
+
+    @property
+    def pid(self) -> int:
+        """Of the agent that runs."""
+        assert self._process is not None, "no agent runs"
+        return self._process.pid
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ends the agent by a signal; returns its exit code."""
@@ -160,6 +170,10 @@ class AgentNode:
     def http(self, path: str) -> tuple[int, str]:
         """Returns status and text of the agent's own page, 0 when there is none."""
         return self.host.call(_fetch, f"http://{HTTP}{path}")
+
+    def fetch(self, address: str, path: str) -> tuple[int, str]:
+        """Returns status and text of a page at another address of the node, 0 when there is none."""
+        return self.host.call(_fetch, f"http://{address}{path}")
 
     def close(self) -> None:
         """Ends everything and removes the folders."""

@@ -81,7 +81,7 @@ class LeftNode(AgentNode):
     """A node of the fabric on which VPC CNI was at work; its pods are made by a runtime that knows its conflist."""
 
     def __init__(self, host: Node, *, connmark: str = "nftables", iptables: str = "iptables-nft") -> None:
-        super().__init__(host)
+        super().__init__(host=host)
         self.run_dir = self.folder / "aws-node"
         self.variables |= {
             "ENI_VPC_CNI_RUN_DIR": str(self.run_dir),

@@ -1,0 +1,204 @@
+"""Each kind of difference once, and the many ways of there being none."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from eni_crds.nodeippool import EniRole, EniState
+from eni_node_agent.inspection.compare import findings
+from eni_node_agent.inspection.views import AgentView, Attachment, HostLink, KernelView, Neighbour, RuntimeView, Views
+from eni_node_agent.introspection.state import HeldAddresses, State
+from eni_testing.supplies import eni, supply
+
+WEB = HeldAddresses("eni", "c1", "eth0", ("10.0.1.4",), eni(0).id, "eni0123", 0.0, "default", "web-0", "u1")
+PRIMARY, SECONDARY = eni(0, addresses=["10.0.1.4", "10.0.1.5"]), eni(1, prefixes=["10.0.2.0/28"])
+STATE = State(
+    node="node-a",
+    version="1",
+    boot_id="b",
+    now=1000.0,
+    supply=supply(PRIMARY, SECONDARY),
+    holdings=(WEB,),
+    cooling={},
+)
+AGENT = AgentView(STATE, is_running=True, has_conflist=True)
+KERNEL = KernelView(
+    links={
+        "lo": HostLink("00:00:00:00:00:00", is_up=True, kind=""),
+        "eth0": HostLink(PRIMARY.mac, is_up=True, kind=""),
+        "eth1": HostLink(SECONDARY.mac, is_up=True, kind=""),
+        "eni0123": HostLink("ee:58:0a:00:01:04", is_up=True, kind="veth"),
+    },
+    pod_routes={"10.0.1.4": "eni0123"},
+    neighbours={"10.0.1.4": Neighbour("eni0123", is_permanent=True)},
+)
+ATTACHMENT = Attachment("eni", "c1", "eth0", ("10.0.1.4",), "default/web-0")
+RUNTIME = RuntimeView((ATTACHMENT,))
+ALL = Views(AGENT, KERNEL, RUNTIME)
+
+
+def kinds(views: Views) -> list[str]:
+    return [finding.kind for finding in findings(views)]
+
+
+def with_state(**changes: object) -> Views:
+    return replace(ALL, agent=replace(AGENT, state=replace(STATE, **changes)))  # type: ignore[arg-type]
+
+
+def with_kernel(**changes: object) -> Views:
+    return replace(ALL, kernel=replace(KERNEL, **changes))  # type: ignore[arg-type]
+
+
+def with_link(name: str, link: HostLink | None) -> Views:
+    links = {**KERNEL.links, name: link}
+    return with_kernel(links={name: link for name, link in links.items() if link is not None})
+
+
+def with_runtime(*attachments: Attachment, live: frozenset[str] | None = None) -> Views:
+    return replace(ALL, runtime=RuntimeView(attachments, live))
+
+
+def test_where_all_agree_there_is_nothing_to_tell() -> None:
+    assert findings(ALL) == []
+
+
+@pytest.mark.parametrize(
+    ("views", "expected"),
+    [
+        pytest.param(replace(ALL, agent=replace(AGENT, is_running=False)), "agent.silent", id="agent gone"),
+        pytest.param(with_state(obstacle="no supply has been seen yet"), "agent.obstacle", id="node cannot serve"),
+        pytest.param(replace(ALL, agent=replace(AGENT, has_conflist=False)), "agent.no_conflist", id="no conflist"),
+        pytest.param(
+            with_state(supply=supply(eni(0, addresses=["10.0.1.5"]), SECONDARY)),
+            "pod.address_not_in_supply",
+            id="address taken away in EC2",
+        ),
+        pytest.param(with_link("eth1", None), "eni.no_link", id="ENI without a link"),
+        pytest.param(
+            with_link("eth1", HostLink(SECONDARY.mac, is_up=True, kind="vlan")), "eni.no_link", id="a VLAN has its MAC"
+        ),
+        pytest.param(
+            with_link("eth2", HostLink("02:00:00:00:00:99", is_up=True, kind="")), "link.no_eni", id="unknown hardware"
+        ),
+        pytest.param(
+            with_kernel(host_differences=("the rule 512: from all lookup 512 is missing",)),
+            "host.differs",
+            id="a rule is missing",
+        ),
+        pytest.param(
+            with_link("eni0123", HostLink("ee:58:0a:00:01:04", is_up=False, kind="veth")),
+            "pod.link_down",
+            id="host link down",
+        ),
+        pytest.param(with_link("eni0123", None), "pod.no_link", id="host link gone"),
+        pytest.param(with_kernel(pod_routes={}), "pod.no_route", id="no route to the pod"),
+        pytest.param(
+            with_kernel(pod_routes={"10.0.1.4": "eni9999"}), "pod.route_elsewhere", id="route to another link"
+        ),
+        pytest.param(with_kernel(neighbours={}), "pod.no_neighbour", id="no neighbour entry"),
+        pytest.param(
+            with_kernel(neighbours={"10.0.1.4": Neighbour("eni0123", is_permanent=False)}),
+            "pod.no_neighbour",
+            id="a neighbour entry that expires",
+        ),
+        pytest.param(
+            with_kernel(pod_routes={**KERNEL.pod_routes, "10.0.1.5": "eni9999"}),
+            "route.no_holding",
+            id="a route the ledger knows nothing of",
+        ),
+        pytest.param(
+            with_link("eni9999", HostLink("ee:58:0a:00:01:05", is_up=True, kind="veth")),
+            "link.no_holding",
+            id="a link the ledger knows nothing of",
+        ),
+        pytest.param(with_runtime(), "holding.no_sandbox", id="the runtime has no result"),
+        pytest.param(
+            with_runtime(ATTACHMENT, live=frozenset({"c9"})),
+            "holding.no_sandbox",
+            id="the runtime runs no such sandbox",
+        ),
+        pytest.param(
+            with_runtime(ATTACHMENT, Attachment("eni", "c2", "eth0", ("10.0.1.5",))),
+            "sandbox.no_holding",
+            id="the ledger has no such sandbox",
+        ),
+    ],
+)
+def test_tells_a_difference_once(views: Views, expected: str) -> None:
+    assert kinds(views) == [expected]
+
+
+def test_the_runtime_was_told_another_address() -> None:
+    views = with_runtime(ATTACHMENT._replace(addresses=("10.0.1.5",)))
+    assert kinds(views) == ["sandbox.other_address", "sandbox.no_holding"]
+
+
+def test_two_sandboxes_with_one_address_are_the_worst() -> None:
+    found = findings(with_runtime(ATTACHMENT, ATTACHMENT._replace(container_id="c2", pod="default/web-1")))
+    assert [each.kind for each in found] == ["address.twice"]
+    assert found[0].sentence == "default/web-0 and default/web-1 have the same address"
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        pytest.param(
+            with_link("eni9999", HostLink("ee:58:0a:00:01:05", is_up=False, kind="veth")), id="a link on its way out"
+        ),
+        pytest.param(with_link("eth9", HostLink("02:00:00:00:00:99", is_up=True, kind="bridge")), id="others' links"),
+        pytest.param(
+            with_state(supply=supply(PRIMARY, SECONDARY, eni(2, state=EniState.ATTACHING))), id="an ENI that is coming"
+        ),
+        pytest.param(
+            with_state(supply=supply(PRIMARY, SECONDARY, eni(2, role=EniRole.EFA_ONLY))), id="an ENI without a link"
+        ),
+        pytest.param(
+            replace(
+                with_state(holdings=(replace(WEB, since=995.0),)),
+                runtime=RuntimeView(()),
+            ),
+            id="a sandbox of this moment",
+        ),
+        pytest.param(
+            with_runtime(ATTACHMENT, Attachment("eni", "c9", "eth0", ("10.0.1.5",)), live=frozenset({"c1"})),
+            id="a cached result of a sandbox that is gone",
+        ),
+        pytest.param(
+            replace(
+                with_state(holdings=(replace(WEB, network="", container_id="eni0123", ifname="", pod_name=""),)),
+                runtime=RuntimeView((ATTACHMENT,)),
+            ),
+            id="a sandbox adopted from the kernel",
+        ),
+        pytest.param(with_state(supply=None), id="no supply to compare with"),
+    ],
+)
+def test_makes_nothing_of_what_is_right(views: Views) -> None:
+    assert findings(views) == []
+
+
+SIDES: list[Callable[[Views], Views]] = [
+    lambda views: replace(views, agent=None),
+    lambda views: replace(views, kernel=None),
+    lambda views: replace(views, runtime=None),
+]
+
+
+@pytest.mark.parametrize("without", SIDES)
+def test_a_side_that_cannot_be_seen_is_compared_with_nothing(without: Callable[[Views], Views]) -> None:
+    everything_wrong = Views(AGENT, replace(KERNEL, pod_routes={"10.0.1.9": "x"}, neighbours={}), RuntimeView(()))
+    missing = without(everything_wrong)
+    sides = {"agent": missing.agent, "kernel": missing.kernel, "runtime": missing.runtime}
+    named = {"agent": "ledger"}
+    for name, view in sides.items():
+        if view is None:
+            assert not [each for each in findings(missing) if named.get(name, name) in each.sides]
+
+
+def test_an_ipv6_address_out_of_a_prefix_is_in_supply() -> None:
+    primary = PRIMARY.model_copy(update={"ipv6_prefixes": ["2001:db8:0:0:1::/80"]})
+    held = replace(WEB, addresses=("10.0.1.4", "2001:db8:0:0:1::7"))
+    state = replace(STATE, supply=supply(primary, SECONDARY), holdings=(held,))
+    views = Views(replace(AGENT, state=state), None, None)
+    assert findings(views) == []
