@@ -141,6 +141,8 @@ def _of_pod(held: HeldAddresses, kernel: KernelView) -> Iterator[Finding]:
         elif leads_to != held.host_ifname:
             yield finding("route_elsewhere", f"packets to {address} go to {leads_to}, not to {held.host_ifname}")
         neighbour = kernel.neighbours.get(address)
+        if held.is_taken_over:  # VPC CNI lets the kernel ask for it
+            continue
         if neighbour is None or neighbour.ifname != held.host_ifname or not neighbour.is_permanent:
             yield finding("no_neighbour", f"{held.host_ifname} has no permanent neighbour entry for {address}")
 
@@ -167,7 +169,7 @@ def _ledger_and_runtime(state: State, runtime: RuntimeView) -> Iterator[Finding]
 def _of_holding(
     held: HeldAddresses, cached: Mapping[tuple[str, ...], Attachment], live: frozenset[str] | None, *, age: float
 ) -> Iterator[Finding]:
-    if held.is_recovered or age < SETTLE_SECONDS:
+    if held.is_recovered or held.is_taken_over or age < SETTLE_SECONDS:
         return
     attachment = cached.get((held.network, held.container_id, held.ifname))
     named = ", ".join(held.addresses)

@@ -63,6 +63,15 @@ def test_where_all_agree_there_is_nothing_to_tell() -> None:
     assert findings(ALL) == []
 
 
+def test_a_pod_of_vpc_cni_is_as_vpc_cni_has_made_it() -> None:
+    taken_over = replace(WEB, network="aws-cni")
+    views = with_state(holdings=(taken_over,))
+    assert views.kernel is not None
+    found = replace(views, kernel=replace(views.kernel, neighbours={}), runtime=RuntimeView(()))
+    assert findings(found) == []
+    assert kinds(replace(found, kernel=replace(views.kernel, pod_routes={}))) == ["pod.no_route"]
+
+
 @pytest.mark.parametrize(
     ("views", "expected"),
     [
