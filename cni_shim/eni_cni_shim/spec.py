@@ -54,6 +54,9 @@ class Code(IntEnum):
     INVALID_CONFIG = 7
     TRY_AGAIN = 11
     NOT_AVAILABLE = 50
+    """STATUS: no pod could be served; those that run are as well as ever."""
+    LIMITED_CONNECTIVITY = 51
+    """STATUS: no pod could be served, and those that run may be cut off."""
     MISUNDERSTOOD = 100
     """Used by the executable: the agent answered in another protocol."""
     KERNEL_REFUSED = 101
@@ -79,9 +82,10 @@ class NetConf:
     mtu: int = DEFAULT_MTU
     """Bytes, of both ends of the pod's veth."""
     previous: Mapping[str, Any] | None = None
-    """``prevResult``: what ADD has returned, as other plugins of the list may have completed it."""
+    """``prevResult``. CHECK: what ADD has returned, as other plugins of the list may have completed it. ADD: what the
+    plugins before us have made; None where we are the first."""
     valid_attachments: frozenset[tuple[str, str]] | None = None
-    """Container id and interface name of all that lives; GC releases the rest."""
+    """Container id and interface name of all that lives; GC releases the rest. None: nobody said, so nothing is."""
     every_card: bool = False
     """The pod's annotation asks for a link on every network card."""
 
@@ -194,8 +198,17 @@ def parse_config(command: str, stdin: bytes) -> NetConf:
     if raw.get("ipam"):
         message = f"the field ipam is {_shown(raw['ipam'])}; the agent gives the addresses, so it must be absent"
         raise CniError(Code.UNSUPPORTED_FIELD, message)
-    previous = _previous(raw) if command == "CHECK" else None
+    previous = _previous(raw, is_needed=command == "CHECK") if command in {"ADD", "CHECK"} else None
     return NetConf(version, name, mtu=_mtu(raw.get("mtu")), previous=previous, every_card=_wants_every_card(raw))
+
+
+def version_of(stdin: bytes) -> str:
+    """Returns the version to write an error in: the configuration's where that can be read, else our newest."""
+    try:
+        version = _decode(stdin).get("cniVersion")
+    except CniError:
+        return VERSIONS[-1]
+    return version if isinstance(version, str) and version in VERSIONS else VERSIONS[-1]
 
 
 def dump_result(invocation: Invocation, links: Sequence[Ends]) -> bytes:
@@ -297,17 +310,28 @@ def _wants_every_card(raw: Mapping[str, Any]) -> bool:
     return isinstance(annotations, dict) and annotations.get(CARDS_ANNOTATION) == EVERY_CARD
 
 
-def _previous(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _previous(raw: Mapping[str, Any], *, is_needed: bool) -> Mapping[str, Any] | None:
     if raw.get("prevResult") is None:
-        raise CniError(Code.INVALID_CONFIG, "the network configuration lacks prevResult, which CHECK needs")
-    return dict(_typed(raw, "prevResult", dict))
+        if is_needed:
+            raise CniError(Code.INVALID_CONFIG, "the network configuration lacks prevResult, which CHECK needs")
+        return None
+    previous = dict(_typed(raw, "prevResult", dict))
+    for key in ("interfaces", "ips", "routes"):
+        found = previous.get(key) or []
+        if not isinstance(found, list) or len(_objects(found)) != len(found):
+            message = f"the field {key} of prevResult is {_shown(found)}; a list of objects is allowed"
+            raise CniError(Code.INVALID_CONFIG, message)
+    return previous
 
 
-def _valid_attachments(raw: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """An absent list must never read as an empty one, which would release every pod."""
-    key = "cni.dev/valid-attachments"
-    if key not in raw:
-        raise CniError(Code.INVALID_CONFIG, f"the network configuration lacks {key}, which GC needs")
+def _valid_attachments(raw: Mapping[str, Any]) -> frozenset[tuple[str, str]] | None:
+    """An absent list must never read as an empty one, which would release every pod; libcni may leave it out.
+
+    ``cni.dev/attachments`` is what the specification's first 1.1.0 called it.
+    """
+    key = next((key for key in ("cni.dev/valid-attachments", "cni.dev/attachments") if raw.get(key) is not None), None)
+    if key is None:
+        return None
     entries = _typed(raw, key, list)
     pairs = [(entry.get("containerID"), entry.get("ifname")) for entry in _objects(entries)]
     if len(pairs) != len(entries) or not all(isinstance(part, str) and part for pair in pairs for part in pair):

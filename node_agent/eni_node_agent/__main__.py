@@ -1,6 +1,7 @@
 """The command ``eni-agent``: ``run`` serves this node, ``install`` puts the CNI executable and sysctls in place.
 
-``inspect`` and ``support-bundle`` are for people (``commands``).
+``uninstall`` takes conflist and executable away again, once no agent runs; ``inspect`` and ``support-bundle`` are for
+people (``commands``).
 """
 
 import argparse
@@ -9,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="serve this node")
     commands.add_parser("install", help="put the CNI executable and sysctls in place")
+    commands.add_parser("uninstall", help="take conflist and CNI executable away, once no agent runs")
     inspect = commands.add_parser("inspect", help="tell where EC2's view, ledger, kernel and runtime differ")
     inspect.add_argument("--json", action="store_true", help="for programs")
     bundle = commands.add_parser("support-bundle", help="write the archive for a bug report, secrets left out")
@@ -88,6 +91,32 @@ def _install(_: argparse.Namespace) -> int:
     return 0
 
 
+def _uninstall(_: argparse.Namespace) -> int:
+    """The conflist goes first: from then on the runtime sends no new pod to an executable that is about to go."""
+    from eni_node_agent.cluster import conflist  # noqa: PLC0415
+    from eni_node_agent.rpc import executable  # noqa: PLC0415
+    from eni_node_agent.takeover import conflists  # noqa: PLC0415
+
+    settings = InstallSettings.from_env(os.environ)
+    if _listens(settings.socket_path):
+        raise OSError(f"an agent serves at {settings.socket_path} and would write the conflist again; end it first")
+    try:
+        # Before ours goes, so that the runtime has a network at every moment.
+        restored = f", put back {conflists.THEIRS}" if conflists.restore(settings.cni_conf_dir) else ""
+        gone = [conflist.NAME] if conflist.remove(settings.cni_conf_dir) else []
+        gone += [executable.EXECUTABLE] if executable.remove_executable(settings.cni_bin_dir) else []
+    except (conflist.ConflistError, executable.ExecutableError) as error:
+        raise OSError(str(error)) from error
+    removed = " and ".join(gone) or "nothing, there was nothing of ours"
+    sys.stdout.write(f"removed {removed}{restored}; pods that run keep their network\n")
+    return 0
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 async def _run(settings: Settings, watch: LoopWatch) -> None:
     from eni_node_agent.ledger.journal import Journal  # noqa: PLC0415
     from eni_node_agent.wiring import Agent  # noqa: PLC0415
@@ -105,6 +134,7 @@ async def _run(settings: Settings, watch: LoopWatch) -> None:
 _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": _serve,
     "install": _install,
+    "uninstall": _uninstall,
     "inspect": _inspect,
     "support-bundle": _support_bundle,
 }

@@ -58,6 +58,12 @@ class Settings:
     """ENABLE_V4_EGRESS. In a pool of IPv6 alone: pods reach the IPv4 world by the node's own address."""
     enable_v6_egress: bool = False
     """ENABLE_V6_EGRESS. In a pool of IPv4 alone: pods reach the IPv6 world by the node's own address."""
+    bandwidth_plugin: bool = False
+    """ENABLE_BANDWIDTH_PLUGIN. True: the CNI plugin ``bandwidth`` follows ours in the conflist."""
+    disable_pod_ipv6: bool = False
+    """DISABLE_POD_V6. True: the CNI plugin ``tuning`` follows ours and takes IPv6 off pods, link-local too."""
+    annotate_pod_ip: bool = False
+    """ANNOTATE_POD_IP. True: a pod's addresses are written into its annotation ``vpc.amazonaws.com/pod-ips``."""
     cni_bin_dir: Path = Path("/host/opt/cni/bin")
     """HOST_CNI_BIN_PATH. Where the runtime finds CNI executables, as this process sees it."""
     cni_conf_dir: Path = Path("/host/etc/cni/net.d")
@@ -143,6 +149,9 @@ class Settings:
             "veth_prefix": reader.strict("AWS_VPC_K8S_CNI_VETHPREFIX", _veth_prefix, "eni", _VETH_PREFIXES),
             "enable_v4_egress": reader.boolean("ENABLE_V4_EGRESS", default=True),
             "enable_v6_egress": reader.boolean("ENABLE_V6_EGRESS", default=False),
+            "bandwidth_plugin": reader.boolean("ENABLE_BANDWIDTH_PLUGIN", default=False),
+            "disable_pod_ipv6": reader.boolean("DISABLE_POD_V6", default=False),
+            "annotate_pod_ip": reader.boolean("ANNOTATE_POD_IP", default=False),
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
             "cni_cache_dir": reader.absolute_path("ENI_CNI_CACHE_DIR", "/var/lib/cni"),
@@ -185,10 +194,14 @@ def _log_settings(reader: "_Reader") -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class InstallSettings:
-    """What ``eni-agent install`` needs, the init container that runs before the agent."""
+    """What ``eni-agent install`` needs, the init container that runs before the agent, and ``uninstall`` after it."""
 
     cni_bin_dir: Path = Path("/host/opt/cni/bin")
     """HOST_CNI_BIN_PATH. Where the CNI executable goes."""
+    cni_conf_dir: Path = Path("/host/etc/cni/net.d")
+    """HOST_CNI_CONFDIR_PATH. Where ``uninstall`` finds the conflist."""
+    socket_path: Path = Path(AGENT_SOCKET)
+    """ENI_SOCKET_PATH. Where an agent that still runs would listen."""
     disable_tcp_early_demux: bool = False
     """DISABLE_TCP_EARLY_DEMUX. True: the node looks up no sockets before it routes a packet, for the kubelet's probes
     of pods with security groups of their own."""
@@ -201,6 +214,8 @@ class InstallSettings:
         reader = _Reader(environ)
         return cls(
             cni_bin_dir=Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
+            cni_conf_dir=Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
+            socket_path=Path(reader.text("ENI_SOCKET_PATH", AGENT_SOCKET)),
             disable_tcp_early_demux=reader.boolean("DISABLE_TCP_EARLY_DEMUX", default=False),
             enable_v6_egress=reader.boolean("ENABLE_V6_EGRESS", default=False),
         )

@@ -20,10 +20,12 @@ from eni_cni_shim.plugin.verbs import Plugin
 from eni_crds.conditions import Reason
 from eni_crds.nodeippool import Family, NodeIPPool
 from eni_node_agent import footprint
-from eni_node_agent.cluster import conflist
 from eni_node_agent.cluster.api import ApiError, UnreachableError
+from eni_node_agent.cluster.conflist import Wish
+from eni_node_agent.cluster.conflist_writer import ConflistWriter
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pod_events import PodEvents
+from eni_node_agent.cluster.pod_ips import NotingPool, PodIps
 from eni_node_agent.cluster.pods import Pod, follow_pods, list_documents
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
@@ -68,12 +70,14 @@ class Agent:
         self._clock = clock
         self._writer: UsageWriter | None = None
         self._events: PodEvents | None = None
-        self._conflist_stands = False
         self._has_taken_over = False
+        wish = Wish(settings.pod_mtu, bandwidth=settings.bandwidth_plugin, disable_ipv6=settings.disable_pod_ipv6)
+        self._conflist = ConflistWriter(settings.cni_conf_dir, settings.cni_bin_dir, wish)
         self._journal = journal
         self._measurements = Measurements(clock, self._look)
         self._metrics = self._measurements.metrics
         self._ledger = Ledger(MeasuredMemory(journal, self._metrics), egress=egress_families(settings))
+        self._pod_ips = PodIps(self._see_annotation) if settings.annotate_pod_ip else None
         self._network = HostNetwork(
             network_settings(settings),
             proc_sys=settings.proc_sys,
@@ -87,6 +91,7 @@ class Agent:
             explain=self._explain,
             pressed=self._poke,
             lacking=self._see_shortage,
+            exhausted=lambda: self._flow.exhaustion(),  # noqa: PLW0108  the flow is made after the pool
             veth_prefix=settings.veth_prefix,
         )
         self._flow = SupplyFlow(
@@ -119,10 +124,12 @@ class Agent:
                     extra={"addresses": [a for item in adopted for a in item.all_addresses]},
                 )
             self._flow.restore()
+            await self._sweep(grace=0.0)  # whose DEL came while no agent ran
             pod_network = TakenOverPodNetwork(self._takeover, self._settings.proc_sys)
             stack.push_async_callback(pod_network.aclose)
             network = MeasuredNetwork(pod_network, self._metrics, self._clock)
-            pool = MeasuredPool(self._pool, self._metrics, self._see_served)
+            noting = NotingPool(self._pool, self._pod_ips) if self._pod_ips else self._pool
+            pool = MeasuredPool(noting, self._metrics, self._see_served)
             plugin = MeasuredPlugin(Plugin(pool, network), self._metrics, self._measurements.counts)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
             self._measurements.started()
@@ -131,6 +138,7 @@ class Agent:
             loops = (
                 self._flow.run,
                 self._network.run,
+                self._conflist.run,
                 self._tick,
                 self._follow_cluster,
                 self._follow_vpc_cni,
@@ -154,6 +162,8 @@ class Agent:
                 tasks.create_task(follow_pods(api, node, self._see_pods).run())
                 tasks.create_task(self._writer.run())
                 tasks.create_task(self._events.run())
+                if self._pod_ips is not None:
+                    tasks.create_task(self._pod_ips.run(api))
         finally:
             self._writer = self._events = None
             await api.close()
@@ -162,7 +172,7 @@ class Agent:
         """Takes over once VPC CNI has gone; stops handing out when it comes back; cleans up after its pods."""
         while True:
             await self._meet_vpc_cni(self._vpc_cni_pod)
-            if self._conflist_stands and not self._flow.problem:
+            if self._conflist.stands and not self._flow.problem:
                 self._takeover.set_conflist_aside()
                 await self._takeover.tidy()
             is_under_way = self._flow.is_held_back or self._takeover.is_first
@@ -230,9 +240,9 @@ class Agent:
             await self._sweep()
             await asyncio.sleep(TICK_SECONDS)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, grace: float = gc.GRACE_SECONDS) -> None:
         links = await self._network.host_links()
-        for key in gc.departed(self._ledger, links, self._clock()):
+        for key in gc.departed(self._ledger, links, self._clock(), grace=grace):
             await self._takeover.remove_rules_of(key)
             assignment = await self._pool.release(key)
             if assignment is not None:
@@ -250,7 +260,12 @@ class Agent:
         self._measurements.see_pods(pods)
         if self._events is not None:
             self._events.see_pods(pods)
+        if self._pod_ips is not None:
+            self._pod_ips.see_pods(pods, self._pool.assignments())
         self._poke()
+
+    def _see_annotation(self, outcome: str) -> None:
+        self._metrics.annotations.labels(outcome).inc()
 
     def _see_shortage(self, shortage: Shortage) -> None:
         if shortage.is_final:
@@ -277,14 +292,7 @@ class Agent:
         if self._flow.supply is not None:
             self._measurements.see_supply(self._flow.supply, (holding.address for holding in self._ledger.lost()))
         if self._flow.is_able:
-            try:
-                settings = self._settings
-                if conflist.ensure(settings.cni_conf_dir, settings.cni_bin_dir, settings.pod_mtu):
-                    log.info("conflist written: the node can serve pods", extra={"path": str(settings.cni_conf_dir)})
-                self._conflist_stands = True
-            except OSError as error:
-                self._conflist_stands = False
-                log.error("conflist cannot be written", extra={"error": str(error)})  # noqa: TRY400
+            self._conflist.poke()
         self._poke()
 
     def _explain(self) -> Refusal:
@@ -298,8 +306,9 @@ class Agent:
             self._writer.poke()
 
     def _problem(self) -> str:
-        if self._flow.problem or self._conflist_stands:
-            return self._flow.problem
+        problem = self._flow.problem or self._conflist.problem
+        if problem or self._conflist.stands:
+            return problem
         return f"no address can be had: {self._flow.explain().message}"
 
     def _look(self) -> Seen:

@@ -227,25 +227,44 @@ def test_a_mistake_in_the_conflist_does_not_keep_pods_from_going() -> None:
     assert Invocation("DEL", NetConf("1.0.0", "eni"), "c1", "eth0") == parse("DEL", stdin, CNI_ARGS="?", CNI_NETNS="?")
 
 
-def test_check_needs_a_previous_result() -> None:
+def test_check_needs_a_previous_result_and_add_may_have_one() -> None:
     assert error_of("CHECK", config()).code == Code.INVALID_CONFIG
-    assert error_of("CHECK", config(prevResult=[])).code == Code.INVALID_CONFIG
+    assert parse("ADD", config()).config.previous is None
+    assert parse("ADD", config(prevResult={"ips": []})).config.previous == {"ips": []}
+
+
+@pytest.mark.parametrize("command", ["ADD", "CHECK"])
+@pytest.mark.parametrize("previous", [[], "x", {"ips": "?"}, {"interfaces": [None]}, {"routes": {"dst": "0.0.0.0/0"}}])
+def test_a_previous_result_that_cannot_be_read_is_refused(command: str, previous: object) -> None:
+    assert error_of(command, config(prevResult=previous)).code == Code.INVALID_CONFIG
 
 
 @pytest.mark.parametrize(
-    "attachments", [None, {}, "c1", ["c1"], [{}], [{"containerID": "c1"}], [{"containerID": "c1", "ifname": 1}], [[]]]
+    ("stdin", "version"),
+    [(b"?", "1.1.0"), (b"[]", "1.1.0"), (b"{}", "1.1.0"), (config(cniVersion=[]), "1.1.0"), (config(), "1.0.0")]
+    + [(config(cniVersion=version), version) for version in spec.VERSIONS],
+)
+def test_an_error_is_written_in_the_configurations_version_where_there_is_one(stdin: bytes, version: str) -> None:
+    assert spec.version_of(stdin) == version
+
+
+@pytest.mark.parametrize(
+    "attachments", [{}, "c1", ["c1"], [{}], [{"containerID": "c1"}], [{"containerID": "c1", "ifname": 1}], [[]]]
 )
 def test_an_unreadable_list_of_attachments_is_never_an_empty_one(attachments: object) -> None:
     assert error_of("GC", config(cniVersion="1.1.0", **{ATTACHMENTS: attachments})).code == Code.INVALID_CONFIG
 
 
-def test_a_missing_list_of_attachments_is_never_an_empty_one() -> None:
-    assert ATTACHMENTS in str(error_of("GC", config(cniVersion="1.1.0")))
+@pytest.mark.parametrize("fields", [{}, {ATTACHMENTS: None}])
+def test_a_missing_list_of_attachments_is_never_an_empty_one(fields: dict[str, Any]) -> None:
+    assert parse("GC", config(cniVersion="1.1.0", **fields)).config.valid_attachments is None
+    assert parse("GC", config(cniVersion="1.1.0", **{ATTACHMENTS: []})).config.valid_attachments == frozenset()
 
 
-def test_valid_attachments_are_read() -> None:
+@pytest.mark.parametrize("key", [ATTACHMENTS, "cni.dev/attachments"])
+def test_valid_attachments_are_read(key: str) -> None:
     entries = [{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c2", "ifname": "eth0", "more": 1}]
-    invocation = parse("GC", config(cniVersion="1.1.0", **{ATTACHMENTS: entries}))
+    invocation = parse("GC", config(cniVersion="1.1.0", **{key: entries}))
     assert invocation.config.valid_attachments == frozenset({("c1", "eth0"), ("c2", "eth0")})
 
 

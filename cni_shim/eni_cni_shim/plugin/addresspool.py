@@ -86,7 +86,14 @@ class NoAddressError(Exception):
 
 
 class PoolUnavailableError(Exception):
-    """The pool cannot tell or remember (journal broken, no supply ever seen): CNI code 50 for STATUS, 11 for ADD."""
+    """The pool cannot serve (journal broken, no supply ever seen): CNI code 11 for ADD, 50 for STATUS.
+
+    ``limits_pods``: what is wrong reaches pods that run too, as when the host's network is not in order; 51 for STATUS.
+    """
+
+    def __init__(self, message: str, *, limits_pods: bool = False) -> None:
+        super().__init__(message)
+        self.limits_pods = limits_pods
 
 
 class AddressPool(Protocol):

@@ -14,6 +14,7 @@ lookup 1``. The next hops are on no interface: the permanent entries answer for 
 messages only; ``pod_network`` sends them, how packets go on from the host is the agent's ``network``.
 """
 
+import functools
 import hashlib
 import socket
 from collections.abc import Collection, Iterator
@@ -38,6 +39,7 @@ class Made(NamedTuple):
     """The host's end."""
 
 
+@functools.lru_cache(maxsize=1024)
 def ends(link: PodLink) -> spec.Ends:
     """Returns both ends. Their MACs are unicast and locally administered (IEEE 802), of no range AWS gives.
 

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 from typing import Protocol
 
-from eni_cni_shim import spec
+from eni_cni_shim import chaining, spec
 from eni_cni_shim.plugin import pod_links, pod_network
 from eni_cni_shim.plugin.addresspool import (
     AddressPool,
@@ -56,17 +56,15 @@ class Plugin:
         ``netns`` is the descriptor that came with the request; the caller closes it after this returns. When the
         caller is cancelled, because the runtime has hung up, an ADD is undone.
         """
-        version = spec.VERSIONS[-1]
         try:
             invocation = spec.parse(request.environ, request.stdin)
-            version = invocation.config.cni_version
             return Reply(0, await self._perform(invocation, netns))
         except CniError as error:
-            return Reply(1, spec.dump_error(error, version))
+            return Reply(1, spec.dump_error(error, spec.version_of(request.stdin)))
         except Exception:
             logger.exception("verb failed", extra={"command": request.environ.get("CNI_COMMAND", "")})
             failure = CniError(Code.INTERNAL, "the agent failed at this request; its log has the traceback")
-            return Reply(1, spec.dump_error(failure, version))
+            return Reply(1, spec.dump_error(failure, spec.version_of(request.stdin)))
 
     async def _perform(self, invocation: Invocation, netns: int | None) -> bytes:
         verb = {"ADD": self._add, "DEL": self._del, "CHECK": self._check, "GC": self._gc, "STATUS": self._status}
@@ -75,7 +73,7 @@ class Plugin:
         except NoAddressError as error:
             raise CniError(_later(invocation), str(error), error.reason) from error
         except PoolUnavailableError as error:
-            raise CniError(_later(invocation), str(error)) from error
+            raise CniError(_later(invocation, limits_pods=error.limits_pods), str(error)) from error
         except pod_network.NetnsError as error:
             message = f"CNI_NETNS is {invocation.netns!r}: {error}"
             raise CniError(Code.INVALID_ENVIRONMENT, message) from error
@@ -96,7 +94,9 @@ class Plugin:
                 raise
             message = f"another request for the container {invocation.container_id} ended this ADD"
             raise CniError(Code.TRY_AGAIN, message) from None
-        return spec.dump_result(invocation, pod_links.ends_of(assignment))
+        result = spec.dump_result(invocation, pod_links.ends_of(assignment))
+        previous = invocation.config.previous
+        return result if previous is None else chaining.append(previous, result)
 
     async def _set_up(self, sandbox: Sandbox, netns: int, mtu: int) -> Assignment:
         """Assigns, then programs. Whatever fails, addresses that were not the sandbox's before are not left to it."""
@@ -148,8 +148,13 @@ class Plugin:
         return b""
 
     async def _gc(self, invocation: Invocation, _: int | None) -> bytes:
-        """Releases what the runtime does not count among the living; goes on after a failure and reports the first."""
-        valid = invocation.config.valid_attachments or frozenset()
+        """Releases what the runtime does not count among the living; goes on after a failure and reports the first.
+
+        Where it has not said who lives, nothing is released: the agent's own sweep finds what is gone.
+        """
+        valid = invocation.config.valid_attachments
+        if valid is None:
+            return b""
         failure: pod_network.PodNetworkError | PoolUnavailableError | None = None
         for assignment in list(self._pool.assignments()):
             key = assignment.sandbox.key
@@ -188,8 +193,10 @@ def _opened(invocation: Invocation, netns: int | None) -> int:
     return netns
 
 
-def _later(invocation: Invocation) -> Code:
-    return Code.NOT_AVAILABLE if invocation.command == "STATUS" else Code.TRY_AGAIN
+def _later(invocation: Invocation, *, limits_pods: bool = False) -> Code:
+    if invocation.command != "STATUS":
+        return Code.TRY_AGAIN
+    return Code.LIMITED_CONNECTIVITY if limits_pods else Code.NOT_AVAILABLE
 
 
 def _is_cancelled() -> bool:

@@ -84,7 +84,7 @@ class SupplyFlow:
             log.info("serving from the saved supply", extra={"enis": len(supply.enis)})
             self._saved = supply
             self._take(supply)
-        self._pool.set_availability(self.problem)
+        self._tell_pool()
 
     def take(self, pool: NodeIPPool | None) -> None:
         """Takes over what the operator says; None: the API server has nothing of it, the last supply still holds."""
@@ -94,7 +94,7 @@ class SupplyFlow:
         if supply is not None and supply != self._supply:
             self._take(supply)
         else:
-            self._pool.set_availability(self.problem)
+            self._tell_pool()
             self._changed()
 
     def hold_back(self, why: Refusal) -> None:
@@ -207,6 +207,11 @@ class SupplyFlow:
         """True when a pod would get an address: one is free, or nothing keeps the pool from growing."""
         return not self.problem and (self._ledger.tally(self._clock()).free > 0 or self._refusal() is None)
 
+    def exhaustion(self) -> Refusal | None:
+        """Returns why no address is left and none will come; None: one is free, cools, or the pool may grow."""
+        tally = self._ledger.tally(self._clock())
+        return None if tally.free or tally.cooling else self._refusal()
+
     def explain(self) -> Refusal:
         """Returns why there is no address, in the operator's words where it has any."""
         told = self.obstacle or self._refusal()
@@ -214,6 +219,13 @@ class SupplyFlow:
             return Refusal(Reason.OPERATOR_SILENT, self._silence)
         told = told or operator_supply.progress(self._conditions)
         return told or Refusal(Reason.GROWING, "the pool is growing, the operator has not finished yet")
+
+    def _tell_pool(self) -> None:
+        """A host's network that has not been looked at since the start is not said to be broken: pods run on it."""
+        obstacle = self.obstacle
+        is_of_host = obstacle is not None and obstacle.reason == Reason.HOST_NOT_READY
+        is_unknown = is_of_host and self._ensured is None
+        self._pool.set_availability("" if is_unknown else self.problem, limits_pods=is_of_host)
 
     def _refusal(self) -> Refusal | None:
         return operator_supply.refusal(self._conditions)
@@ -226,7 +238,7 @@ class SupplyFlow:
     def _observe(self) -> None:
         if self._supply is not None:
             self._ledger.observe(self._supply, self._served(), self._clock())
-        self._pool.set_availability(self.problem)
+        self._tell_pool()
         self._pool.wake()
         self._changed()
 

@@ -11,6 +11,7 @@ from eni_node_agent.cluster.api import Json, ListWatch, Selection
 from eni_node_agent.cluster.reflector import Reflector
 
 PODS_PATH: Final = "/api/v1/pods"
+_NOTED: Final = "vpc.amazonaws.com/pod-ips"
 _MIRROR: Final = "kubernetes.io/config.mirror"
 """On a static pod's mirror: the uid by which kubelet and runtime know the pod itself."""
 
@@ -23,6 +24,8 @@ class Pod(NamedTuple):
     uid: str
     address: str
     """As its status has it; empty before it runs."""
+    noted_addresses: str = ""
+    """What its annotation ``vpc.amazonaws.com/pod-ips`` says."""
 
 
 def follow_pods(api: ListWatch, node: str, changed: Callable[[Mapping[str, Pod]], None]) -> Reflector[Pod]:
@@ -46,8 +49,24 @@ def parse_pod(document: Json) -> Pod | None:
         return None
     if status.get("phase") in ("Succeeded", "Failed"):
         return None
-    uid = (metadata.get("annotations") or {}).get(_MIRROR) or metadata["uid"]
-    return Pod(metadata["namespace"], metadata["name"], uid, status.get("podIP") or "")
+    annotations = metadata.get("annotations") or {}
+    uid = annotations.get(_MIRROR) or metadata["uid"]
+    address, noted = status.get("podIP") or "", annotations.get(_NOTED) or ""
+    return Pod(metadata["namespace"], metadata["name"], uid, address, noted)
+
+
+def uid_of(pods: Mapping[str, Pod], sandbox: Sandbox) -> str:
+    """Returns the uid under which the API server knows a sandbox's pod: a static pod's mirror has one of its own.
+
+    Args:
+        pods: bound to this node, by the API server's uid.
+        sandbox: as the runtime names its pod.
+    """
+    for uid, pod in pods.items():
+        is_same = not sandbox.pod_uid or pod.uid == sandbox.pod_uid
+        if is_same and (pod.namespace, pod.name) == (sandbox.pod_namespace, sandbox.pod_name):
+            return uid
+    return sandbox.pod_uid
 
 
 def pending(

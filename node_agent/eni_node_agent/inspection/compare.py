@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
 from eni_crds.nodeippool import SERVING_ROLES, EniState, Supply
-from eni_node_agent.inspection.views import AgentView, Attachment, HostLink, KernelView, RuntimeView, Views
+from eni_node_agent.inspection.views import AgentView, Attachment, HostLink, KernelView, Neighbour, RuntimeView, Views
 from eni_node_agent.introspection.state import HeldAddresses, State
 from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.network.links import is_stacked
@@ -140,10 +140,9 @@ def _of_pod(held: HeldAddresses, kernel: KernelView) -> Iterator[Finding]:
             yield finding("no_route", f"no route to {address} is in the pod table")
         elif leads_to != held.host_ifname:
             yield finding("route_elsewhere", f"packets to {address} go to {leads_to}, not to {held.host_ifname}")
-        neighbour = kernel.neighbours.get(address)
         if held.is_taken_over:  # VPC CNI lets the kernel ask for it
             continue
-        if neighbour is None or neighbour.ifname != held.host_ifname or not neighbour.is_permanent:
+        if Neighbour(held.host_ifname, address) not in kernel.neighbours:
             yield finding("no_neighbour", f"{held.host_ifname} has no permanent neighbour entry for {address}")
 
 

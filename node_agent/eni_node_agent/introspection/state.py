@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import SandboxKey
 from eni_crds.nodeippool import Supply
 from eni_node_agent.ledger.ledger import Holding
 from eni_node_agent.sandbox import names
@@ -96,18 +96,19 @@ class State:
 
 def held_addresses(holdings: Iterable[Holding]) -> tuple[HeldAddresses, ...]:
     """Returns the ledger's holdings as the state shows them."""
-    return tuple(_held(holding.sandbox, holding.all_addresses, holding.eni_id, holding.since) for holding in holdings)
+    return tuple(map(_held, holdings))
 
 
-def _held(sandbox: Sandbox, addresses: tuple[str, ...], eni_id: str, since: float) -> HeldAddresses:
+def _held(holding: Holding) -> HeldAddresses:
+    sandbox = holding.sandbox
     return HeldAddresses(
         network=sandbox.key.network,
         container_id=sandbox.key.container_id,
         ifname=sandbox.key.ifname,
-        addresses=addresses,
-        eni_id=eni_id,
-        host_ifname=names.host_ifname(sandbox.key),
-        since=since,
+        addresses=holding.all_addresses,
+        eni_id=holding.eni_id,
+        host_ifname=holding.links[0].host_ifname,
+        since=holding.since,
         pod_namespace=sandbox.pod_namespace,
         pod_name=sandbox.pod_name,
         pod_uid=sandbox.pod_uid,

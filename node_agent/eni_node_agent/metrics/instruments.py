@@ -91,8 +91,13 @@ class Metrics:
             "ADDs that ended without an address, by the machine reason the pod and the runtime were told.",
             ("reason",),
         )
+        self.annotations = self._counter(
+            "eni_agent_pod_ip_annotations",
+            "Annotations vpc.amazonaws.com/pod-ips by outcome: written, emptied, gone (the pod), refused, dropped.",
+            ("outcome",),
+        )
         self.conflicts = self._gauge(
-            "eni_agent_network_conflicts", "Policy rules of other tools that take pods' packets from their way now."
+            "eni_agent_network_conflicts", "Policy rules and addresses of other tools that are in the way of pods now."
         )
         self.start = self._gauge("eni_agent_start_seconds", "From the start of the process to its open socket.")
         self.first_address = self._gauge(

@@ -42,15 +42,23 @@ def adopt_from_kernel(ledger: Ledger, pod_routes: Mapping[str, str], now: float)
     return adopted
 
 
-def departed(ledger: Ledger, host_links: Collection[str], now: float) -> list[SandboxKey]:
+def departed(
+    ledger: Ledger, host_links: Collection[str], now: float, *, grace: float = GRACE_SECONDS
+) -> list[SandboxKey]:
     """Returns the sandboxes whose host links are gone, and with them their netns: no DEL that matters will come.
 
     One link of several may have been deleted in the pod, which lives on.
+
+    Args:
+        ledger: the ledger.
+        host_links: names of all links on the host.
+        now: seconds since boot.
+        grace: age from which a sandbox must have its link; at the agent's start none, for no ADD is under way then.
     """
     return [
         holding.sandbox.key
         for holding in ledger.holdings()
-        if now - holding.since > GRACE_SECONDS and not any(link.host_ifname in host_links for link in holding.links)
+        if now - holding.since >= grace and not any(link.host_ifname in host_links for link in holding.links)
     ]
 
 

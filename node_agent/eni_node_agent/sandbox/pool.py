@@ -64,6 +64,7 @@ class SandboxPool:
         explain: Callable[[], Refusal],
         pressed: Callable[[], None],
         lacking: Callable[[Shortage], None] = lambda _: None,
+        exhausted: Callable[[], Refusal | None] = lambda: None,
         veth_prefix: str = names.HOST_IFNAME_PREFIX,
     ) -> None:
         """Makes the pool.
@@ -75,6 +76,7 @@ class SandboxPool:
             explain: tells why the pool does not grow.
             pressed: called when a sandbox begins to wait or an address is released: demand has changed.
             lacking: called when a sandbox has waited for longer than is usual, and when it has waited in vain.
+            exhausted: tells why no address is left and none will come; None: one is free, cools, or may come.
             veth_prefix: what the names of new host ends begin with.
         """
         self._ledger = ledger
@@ -83,10 +85,12 @@ class SandboxPool:
         self._explain = explain
         self._pressed = pressed
         self._lacking = lacking
+        self._exhausted = exhausted
         self._veth_prefix = veth_prefix
         self._waiters: collections.deque[_Waiter] = collections.deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._unavailable = "the agent is starting"
+        self._limits_pods = False
 
     async def assign(self, sandbox: Sandbox) -> Assignment:
         """Returns the sandbox's addresses, the same again for the same key; waits while the pool grows.
@@ -140,17 +144,27 @@ class SandboxPool:
         ]
 
     def check_ready(self) -> None:
-        """Returns when ADD would be served or held; a full pool is ready, or STATUS would make a full node NotReady.
+        """Returns when ADD would be served or held, and on a node that is merely full.
+
+        What fails here makes the node NotReady, and Kubernetes evicts the pods of such a node after five minutes: a
+        pool that cannot grow is no reason for that while pods run well. Where none runs, nobody is hurt and the
+        scheduler looks elsewhere.
 
         Raises:
             PoolUnavailableError: there is no supply yet, or the host's network is not in order.
+            NoAddressError: no address is left, none will come, and no pod has one.
         """
+        is_serving = bool(self._ledger.holdings())
         if self._unavailable:
-            raise PoolUnavailableError(self._unavailable)
+            raise PoolUnavailableError(self._unavailable, limits_pods=self._limits_pods and is_serving)
+        refusal = self._exhausted()
+        if refusal is not None and not is_serving:
+            raise NoAddressError(refusal.reason, f"no address can be had: {refusal.message}")
 
-    def set_availability(self, problem: str) -> None:
-        """Takes over why the pool cannot serve at all; an empty text: it can."""
+    def set_availability(self, problem: str, *, limits_pods: bool = False) -> None:
+        """Takes over why the pool cannot serve at all, and whether pods that run feel it; an empty text: it can."""
         self._unavailable = problem
+        self._limits_pods = limits_pods
 
     def waiting(self) -> list[Sandbox]:
         """Returns the sandboxes that wait, the longest waiting first."""

@@ -132,6 +132,32 @@ async def test_a_waiting_pod_is_served_once_the_host_serves_its_address(world: W
     assert await asking == "10.0.1.5"
 
 
+async def test_a_host_network_not_looked_at_yet_is_not_called_broken(world: World) -> None:
+    """Or the node would be NotReady for a moment after each start of the agent."""
+    with pytest.raises(PoolUnavailableError, match="starting"):
+        world.pool.check_ready()
+    world.network.gate.clear()
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    world.pool.check_ready()
+    assert "host network is not ready" in world.flow.problem
+    world.network.absent = {eni(0).id}
+    world.network.gate.set()
+    await eventually(lambda: world.flow._ensured is not None, "the host's network has been looked at")
+    with pytest.raises(PoolUnavailableError, match="host network is not ready"):
+        world.pool.check_ready()
+
+
+async def test_addresses_are_exhausted_when_none_is_free_none_cools_and_none_will_come(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5"]), cooldown_seconds=1), FULL)
+    await eventually(lambda: world.ledger.tally(0).free == 1, "supply served")
+    assert world.flow.exhaustion() is None
+    await world.assign("a")
+    assert (refusal := world.flow.exhaustion()) is not None
+    assert refusal.reason == Reason.SUBNET_FULL
+    await world.pool.release(SandboxKey("eni", "a", "eth0"))
+    assert world.flow.exhaustion() is None, "it cools"
+
+
 async def test_what_the_host_serves_already_is_handed_out_while_it_works_on_more(world: World) -> None:
     world.take(supply(eni(0, addresses=["10.0.1.5"])))
     await eventually(lambda: world.ledger.tally(0).free == 1, "first supply served")

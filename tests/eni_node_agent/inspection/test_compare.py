@@ -31,7 +31,7 @@ KERNEL = KernelView(
         "eni0123": HostLink("ee:58:0a:00:01:04", is_up=True, kind="veth"),
     },
     pod_routes={"10.0.1.4": "eni0123"},
-    neighbours={"10.0.1.4": Neighbour("eni0123", is_permanent=True)},
+    neighbours=frozenset({Neighbour("eni0123", "10.0.1.4")}),
 )
 ATTACHMENT = Attachment("eni", "c1", "eth0", ("10.0.1.4",), "default/web-0")
 RUNTIME = RuntimeView((ATTACHMENT,))
@@ -67,7 +67,7 @@ def test_a_pod_of_vpc_cni_is_as_vpc_cni_has_made_it() -> None:
     taken_over = replace(WEB, network="aws-cni")
     views = with_state(holdings=(taken_over,))
     assert views.kernel is not None
-    found = replace(views, kernel=replace(views.kernel, neighbours={}), runtime=RuntimeView(()))
+    found = replace(views, kernel=replace(views.kernel, neighbours=frozenset()), runtime=RuntimeView(()))
     assert findings(found) == []
     assert kinds(replace(found, kernel=replace(views.kernel, pod_routes={}))) == ["pod.no_route"]
 
@@ -105,11 +105,11 @@ def test_a_pod_of_vpc_cni_is_as_vpc_cni_has_made_it() -> None:
         pytest.param(
             with_kernel(pod_routes={"10.0.1.4": "eni9999"}), "pod.route_elsewhere", id="route to another link"
         ),
-        pytest.param(with_kernel(neighbours={}), "pod.no_neighbour", id="no neighbour entry"),
+        pytest.param(with_kernel(neighbours=frozenset()), "pod.no_neighbour", id="no neighbour entry"),
         pytest.param(
-            with_kernel(neighbours={"10.0.1.4": Neighbour("eni0123", is_permanent=False)}),
+            with_kernel(neighbours=frozenset({Neighbour("eth0", "10.0.1.4")})),
             "pod.no_neighbour",
-            id="a neighbour entry that expires",
+            id="a neighbour entry on another link",
         ),
         pytest.param(
             with_kernel(pod_routes={**KERNEL.pod_routes, "10.0.1.5": "eni9999"}),
@@ -196,7 +196,9 @@ SIDES: list[Callable[[Views], Views]] = [
 
 @pytest.mark.parametrize("without", SIDES)
 def test_a_side_that_cannot_be_seen_is_compared_with_nothing(without: Callable[[Views], Views]) -> None:
-    everything_wrong = Views(AGENT, replace(KERNEL, pod_routes={"10.0.1.9": "x"}, neighbours={}), RuntimeView(()))
+    everything_wrong = Views(
+        AGENT, replace(KERNEL, pod_routes={"10.0.1.9": "x"}, neighbours=frozenset()), RuntimeView(())
+    )
     missing = without(everything_wrong)
     sides = {"agent": missing.agent, "kernel": missing.kernel, "runtime": missing.runtime}
     named = {"agent": "ledger"}

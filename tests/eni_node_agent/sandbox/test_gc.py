@@ -67,7 +67,12 @@ def test_a_sandbox_whose_link_is_gone_has_departed() -> None:
 
 
 def test_a_young_sandbox_may_not_have_its_link_yet() -> None:
-    assert gc.departed(ledger_holding("10.0.1.5"), set(), now=160) == []
+    assert gc.departed(ledger_holding("10.0.1.5"), set(), now=159) == []
+
+
+def test_at_the_start_no_add_is_under_way_that_could_still_make_its_link() -> None:
+    assert gc.departed(ledger_holding("10.0.1.5"), set(), now=100, grace=0) == [KEY]
+    assert gc.departed(ledger_holding("10.0.1.5"), {names.host_ifname(KEY)}, now=100, grace=0) == []
 
 
 def test_an_adopted_sandbox_departs_with_its_link() -> None:

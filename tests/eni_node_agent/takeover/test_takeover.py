@@ -1,8 +1,12 @@
 """A node changes hands: VPC CNI's pods talk on and keep their addresses, and nothing of its own is left in the end."""
 
 import asyncio
+import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
@@ -116,6 +120,8 @@ async def test_what_serves_the_node_is_replaced_and_what_serves_a_pod_stays_with
     for line in ("1024:\tfrom all fwmark 0x80/0x80 lookup main", "32765:\tfrom 10.0.1.20 lookup 2"):
         assert f"{line} proto 169" in rules
     assert reason_of(node, "DriftDetected") == "NetworkInOrder"
+    (node.folder / "cache" / "results").mkdir(parents=True)
+    assert await inspected(node) == []
     # What VPC CNI needs to know its pods again, should the node go back to it:
     assert node.checkpoint.read_text() == checkpoint
     assert set(THREE.values()) <= set(node.host.run(["ip", "route"]).stdout.split())
@@ -259,6 +265,22 @@ async def test_vpc_cni_that_comes_back_stops_the_agent(node: LeftNode) -> None:
         outcome = await node.status()
         assert outcome.code == 50
         assert node.their_conflist.exists()
+
+
+async def inspected(node: LeftNode) -> list[str]:
+    """Returns what ``eni-agent inspect`` finds."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "MY_NODE_NAME": "node-a",
+        "ENI_RUN_DIR": str(node.folder / "run"),
+        "ENI_STATE_DIR": str(node.folder / "state"),
+        "HOST_CNI_CONFDIR_PATH": str(node.folder / "conf"),
+        "ENI_CNI_CACHE_DIR": str(node.folder / "cache"),
+    }
+    command = ["nsenter", f"--net={node.host.path}", sys.executable, "-m", "eni_node_agent", "inspect", "--json"]
+    done = await asyncio.to_thread(subprocess.run, command, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode in {0, 1}, done.stderr
+    return [f"{each['kind']}: {each['sentence']}" for each in json.loads(done.stdout)["differences"]]
 
 
 def reason_of(node: LeftNode, condition: str) -> str:
