@@ -105,7 +105,9 @@ class Agent:
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
         places = Places(settings.vpc_cni_run_dir, settings.vpc_cni_checkpoint, settings.cni_conf_dir)
-        self._takeover = Takeover(self._ledger, places, connmark=settings.connmark, clock=clock)
+        self._takeover = Takeover(
+            self._ledger, places, connmark=settings.connmark, veth_prefix=settings.veth_prefix, clock=clock
+        )
         replay = journal.replay()
         for holding in replay.holdings:
             self._ledger.adopt(holding)

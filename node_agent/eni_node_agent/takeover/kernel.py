@@ -66,8 +66,9 @@ class Kernel:
         return found
 
     def our_tables(self) -> set[int]:
-        """Returns the tables that have IPv4 routes of ours."""
-        bodies = rtnetlink.dump(self._socket, rtnetlink.RTM_GETROUTE, _asking(socket.AF_INET))
+        """Returns the tables that have routes of ours."""
+        asking = [_asking(family) for family in _FAMILIES]
+        bodies = [body for header in asking for body in rtnetlink.dump(self._socket, rtnetlink.RTM_GETROUTE, header)]
         ours = (parse_attributes(body[_HEADER.size :]) for body in bodies if body[_PROTOCOL_OFFSET] == OUR_PROTOCOL)
         return {rtnetlink.number(parts.get(_RTA_TABLE)) for parts in ours} - {MAIN_TABLE, POD_TABLE}
 

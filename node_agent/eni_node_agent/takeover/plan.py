@@ -5,11 +5,11 @@ went well while its daemon is away) beside the present one of the same pod, both
 whose address it is.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
+from eni_node_agent.ledger.ranges import is_node_local
 from eni_node_agent.network.desired import (
     ENI_SOURCE_PRIORITY,
     EXTERNAL_SERVICE_PRIORITY,
@@ -20,8 +20,6 @@ from eni_node_agent.network.desired import (
 )
 from eni_node_agent.sandbox import names
 from eni_node_agent.takeover.checkpoint import Allocation
-
-_LINK: Final = re.compile(names.HOST_IFNAME_PREFIX + "[0-9a-f]{11}")
 
 
 class Heir(NamedTuple):
@@ -97,13 +95,19 @@ def _serves_node(rule: PolicyRule, mark: int) -> bool:
     return rule.priority == ENI_SOURCE_PRIORITY and rule.table != MAIN_TABLE and bool(rule.source)
 
 
-def divide(allocations: Iterable[Allocation], links: Collection[str], routes: Mapping[str, str]) -> Estate:
+def divide(
+    allocations: Iterable[Allocation],
+    links: Collection[str],
+    routes: Mapping[str, str],
+    prefix: str = names.HOST_IFNAME_PREFIX,
+) -> Estate:
     """Returns which pods live.
 
     Args:
         allocations: of all network cards' checkpoints, card 0 first.
         links: names of the host's veths.
         routes: link by address of the host routes in the main table, where VPC CNI puts those to pods.
+        prefix: what the names of pods' links begin with; a link that no checkpoint speaks of is known by it.
     """
     allocations = tuple(allocations)
     routes = {address: link for address, link in routes.items() if link in links}
@@ -115,11 +119,17 @@ def divide(allocations: Iterable[Allocation], links: Collection[str], routes: Ma
             _join(heirs, _sandbox(allocation), link)
             placed.add(allocation.address)
     for address, ifname in routes.items():
-        if address not in placed and _LINK.fullmatch(ifname):
+        # The links of VPC CNI's second plugin have names of chance, and addresses of a range that ours are of too.
+        if address not in placed and (_is_pods(ifname, prefix) or is_node_local(address)):
             _join(heirs, Sandbox(names.recovered_key(ifname)), _link("", ifname, address))
             placed.add(address)
     departed = dict.fromkeys(each.address for each in allocations if each.address not in placed)
     return Estate(tuple(heirs.values()), tuple(departed))
+
+
+def _is_pods(ifname: str, prefix: str) -> bool:
+    digits = ifname.removeprefix(prefix)
+    return ifname.startswith(prefix) and len(digits) == 11 and set(digits) <= set("0123456789abcdef")
 
 
 def _join(heirs: dict[SandboxKey, Heir], sandbox: Sandbox, link: PodLink) -> None:

@@ -42,11 +42,14 @@ class Places:
 class Takeover:
     """What VPC CNI left on this node. Lives in one event loop, works in threads of the process's network namespace."""
 
-    def __init__(self, ledger: Ledger, places: Places, *, connmark: int, clock: Callable[[], float]) -> None:
-        """Makes it; ``clock`` gives seconds since boot."""
+    def __init__(
+        self, ledger: Ledger, places: Places, *, connmark: int, veth_prefix: str, clock: Callable[[], float]
+    ) -> None:
+        """Makes it; ``connmark`` and ``veth_prefix`` as in the settings, ``clock`` gives seconds since boot."""
         self._ledger = ledger
         self._places = places
         self._connmark = connmark
+        self._veth_prefix = veth_prefix
         self._clock = clock
         self._taken: set[SandboxKey] = set()
         self._knows_containers = True
@@ -116,7 +119,7 @@ class Takeover:
         allocations = [each for path in self._checkpoints() for each in self._read(path)]
         with Kernel() as kernel:
             veths = {link.ifname for link in kernel.links().values() if link.kind == "veth"}
-            return plan.divide(allocations, veths, kernel.host_routes())
+            return plan.divide(allocations, veths, kernel.host_routes(), self._veth_prefix)
 
     def _checkpoints(self) -> list[Path]:
         first = self._places.checkpoint

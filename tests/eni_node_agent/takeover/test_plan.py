@@ -69,6 +69,11 @@ ESTATES = {
         {A: link("web"), B: link("web.1")},
         Estate((heir("web", A, B),), ()),
     ),
+    "an egress address on a link with a name of chance": (
+        [],
+        {"169.254.172.5": "veth1a2b3c4d"},
+        Estate((stray("veth1a2b3c4d", "169.254.172.5"),), ()),
+    ),
     "a link of another network": ([], {A: "cali1234567890a"}, Estate((), ())),
     "an address whose route leads to another pod": (
         [allocation(A, "web"), allocation(A, "api", "c2")],
@@ -81,6 +86,11 @@ ESTATES = {
 @pytest.mark.parametrize(("allocations", "routes", "expected"), ESTATES.values(), ids=ESTATES)
 def test_who_lives_and_how_it_is_held(allocations: list[Allocation], routes: dict[str, str], expected: Estate) -> None:
     assert plan.divide(allocations, set(routes.values()), routes) == expected
+
+
+def test_links_that_no_checkpoint_speaks_of_are_known_by_the_prefix_in_the_settings() -> None:
+    routes = {A: link("web", "aws"), B: link("api")}
+    assert plan.divide([], set(routes.values()), routes, "aws") == Estate((stray(link("web", "aws"), A),), ())
 
 
 def test_a_pod_whose_route_somebody_flushed_lives() -> None:
