@@ -83,6 +83,8 @@ class Reason(StrEnum):
     """The agent has no supply: the operator has not described the node, or the API server does not tell."""
     IPV6_NOT_SERVED = "IPv6NotServed"
     """The pool gives IPv6 addresses, and the kernel of the node has no IPv6."""
+    VPC_CNI_RUNNING = "VPCCNIRunning"
+    """VPC CNI still owns this node's addresses: two owners would give one address to two pods."""
     NETWORK_IN_ORDER = "NetworkInOrder"
     NETWORK_REPAIRED = "NetworkRepaired"
     RULE_CONFLICT = "RuleConflict"

@@ -201,7 +201,7 @@ class Lab:
             raise LabError(f"no node is called {name!r}; there are {', '.join(known) or 'none'}")
         return known[name]
 
-    def add_node(
+    def add_node(  # noqa: PLR0913, PLR0917  a node can differ from another in so many ways
         self,
         instance_type: str,
         zone: Zone,
@@ -209,10 +209,12 @@ class Lab:
         max_pods: int | None = None,
         interfaces: Sequence[Mapping[str, object]] = (),
         proxy_mode: str = "nftables",
+        files: Mapping[str, str] | None = None,
     ) -> Machine:
         """Runs an instance and makes it a node; returns when the API server has it.
 
-        With ``interfaces`` (RunInstances' NetworkInterfaces, such as EFA ones) it has those ENIs from the start.
+        With ``interfaces`` (RunInstances' NetworkInterfaces, such as EFA ones) it has those ENIs from the start, with
+        ``files`` (text by path below its disk, such as ``etc/cni/net.d/10-aws.conflist``) what its image brings.
         """
         taken = {*(machine.name for machine in self.nodes()), *self.parts.names(), GROUP}
         chosen = name or _free_name(zone, taken)
@@ -224,7 +226,7 @@ class Lab:
         if max_pods is not None:
             instance = replace(instance, max_pods=max_pods)
         machine = Machine(self.layout, self.parts, self._cgroup, instance)
-        machine.install(proxy_mode)
+        machine.install(proxy_mode, files or {})
         self.switch_on(machine)
         return machine
 

@@ -95,17 +95,20 @@ def _uninstall(_: argparse.Namespace) -> int:
     """The conflist goes first: from then on the runtime sends no new pod to an executable that is about to go."""
     from eni_node_agent.cluster import conflist  # noqa: PLC0415
     from eni_node_agent.rpc import executable  # noqa: PLC0415
+    from eni_node_agent.takeover import conflists  # noqa: PLC0415
 
     settings = InstallSettings.from_env(os.environ)
     if _listens(settings.socket_path):
         raise OSError(f"an agent serves at {settings.socket_path} and would write the conflist again; end it first")
     try:
+        # Before ours goes, so that the runtime has a network at every moment.
+        restored = f", put back {conflists.THEIRS}" if conflists.restore(settings.cni_conf_dir) else ""
         gone = [conflist.NAME] if conflist.remove(settings.cni_conf_dir) else []
         gone += [executable.EXECUTABLE] if executable.remove_executable(settings.cni_bin_dir) else []
     except (conflist.ConflistError, executable.ExecutableError) as error:
         raise OSError(str(error)) from error
     removed = " and ".join(gone) or "nothing, there was nothing of ours"
-    sys.stdout.write(f"removed {removed}; pods that run keep their network\n")
+    sys.stdout.write(f"removed {removed}{restored}; pods that run keep their network\n")
     return 0
 
 

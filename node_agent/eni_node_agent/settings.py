@@ -70,6 +70,10 @@ class Settings:
     """HOST_CNI_CONFDIR_PATH. Where the runtime finds its conflist, as this process sees it."""
     cni_cache_dir: Path = Path("/var/lib/cni")
     """ENI_CNI_CACHE_DIR. Where the runtime keeps the results of its plugins; read by ``eni-agent inspect`` alone."""
+    vpc_cni_checkpoint: Path = Path("/var/run/aws-node/ipam.json")
+    """AWS_VPC_K8S_CNI_BACKING_STORE. Where VPC CNI has left which pod has which address, as this process sees it."""
+    vpc_cni_run_dir: Path = Path("/var/run/aws-node")
+    """ENI_VPC_CNI_RUN_DIR. Folder of VPC CNI's socket: while it is answered there, VPC CNI owns this node."""
     cluster_endpoint: str = ""
     """CLUSTER_ENDPOINT. URL of the API server where the service address is of no use (no kube-proxy yet)."""
     service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -151,6 +155,8 @@ class Settings:
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
             "cni_cache_dir": reader.absolute_path("ENI_CNI_CACHE_DIR", "/var/lib/cni"),
+            "vpc_cni_checkpoint": Path(reader.text("AWS_VPC_K8S_CNI_BACKING_STORE", "/var/run/aws-node/ipam.json")),
+            "vpc_cni_run_dir": reader.absolute_path("ENI_VPC_CNI_RUN_DIR", "/var/run/aws-node"),
             "cluster_endpoint": reader.url("CLUSTER_ENDPOINT"),
             "service_account_dir": reader.absolute_path(
                 "ENI_SERVICE_ACCOUNT_DIR", "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -72,6 +72,7 @@ class SupplyFlow:
         self._state = NetworkState()
         self._silence = _UNHEARD
         self._conditions: list[Condition] = []
+        self._held_back: Refusal | None = None
         self._news = asyncio.Event()
         self._saved: Supply | None = None
         self._is_disk_failing = False
@@ -95,6 +96,25 @@ class SupplyFlow:
         else:
             self._tell_pool()
             self._changed()
+
+    def hold_back(self, why: Refusal) -> None:
+        """Leaves the host's network alone and hands nothing out: somebody else owns this node's addresses."""
+        if why != self._held_back:
+            log.warning("held back", extra={"reason": why.reason, "problem": why.message})
+            self._held_back = why
+            self._observe()
+
+    def go_on(self) -> None:
+        """Follows the supply again, or for the first time."""
+        self._held_back = None
+        self._observe()
+        if self._supply is not None:
+            self._news.set()
+
+    @property
+    def is_held_back(self) -> bool:
+        """True: the ledger may lack addresses that pods have, so nothing may be said to be in nobody's hands."""
+        return self._held_back is not None
 
     @property
     def supply(self) -> Supply | None:
@@ -124,6 +144,8 @@ class SupplyFlow:
         while True:
             await self._news.wait()
             self._news.clear()
+            if self.is_held_back:
+                continue
             try:
                 await self._follow()
             except Exception:
@@ -161,6 +183,8 @@ class SupplyFlow:
     @property
     def obstacle(self) -> Refusal | None:
         """Why the node cannot serve at all; None: it can."""
+        if self._held_back is not None:
+            return self._held_back
         if self._supply is None:
             missing = Refusal(Reason.OPERATOR_SILENT, f"no supply has been seen yet: {self._silence}")
             return self._refusal() or missing
@@ -220,7 +244,7 @@ class SupplyFlow:
 
     def _served(self) -> frozenset[str]:
         """Returns the CIDRs whose rules and routes are in place: of the last supply the network was ensured for."""
-        if self._ensured is None:
+        if self._ensured is None or self.is_held_back:
             return frozenset()
         ready = (eni for eni in self._ensured.enis if eni.id in self._state.ready)
         return frozenset(cidr for eni in ready for cidr in cidrs_of(eni))

@@ -37,6 +37,11 @@ def follow_pods(api: ListWatch, node: str, changed: Callable[[Mapping[str, Pod]]
     return Reflector(api, selection, keep=parse_pod, changed=changed)
 
 
+async def list_documents(api: ListWatch, node: str) -> list[Json]:
+    """Returns all pods bound to a node as the API server has them; raises ApiError and UnreachableError."""
+    return (await api.list_objects(Selection(PODS_PATH, f"spec.nodeName={node}"))).items
+
+
 def parse_pod(document: Json) -> Pod | None:
     """Returns a pod that needs an address of the pool: not on the host's network, not finished, not on its way out.
 

@@ -59,10 +59,12 @@ class Reporter:
 
     @property
     def pending(self) -> int:
-        """Pods that have no address yet."""
+        """Pods that have no address yet; none while somebody else gives them out."""
         return self._pending(self._pods.values(), self._pool.waiting())
 
     def _pending(self, pods: Iterable[Pod], waiting: Iterable[Sandbox]) -> int:
+        if self._flow.is_held_back:
+            return 0
         holdings = self._ledger.holdings()
         return cluster_pods.pending(
             pods,
@@ -87,8 +89,8 @@ class Reporter:
             cooling=tally.cooling,
             free=tally.free,
             pending=self.pending,
-            idle=list(tally.idle),
-            released=list(tally.released) if self._flow.is_saved else [],
+            idle=[] if self._flow.is_held_back else list(tally.idle),
+            released=list(tally.released) if self._flow.is_saved and not self._flow.is_held_back else [],
             leaving=list(tally.leaving),
             cards=self._cards(tally.cards),
             boot_id=self._boot_id,

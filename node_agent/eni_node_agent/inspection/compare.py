@@ -141,6 +141,8 @@ def _of_pod(held: HeldAddresses, kernel: KernelView) -> Iterator[Finding]:
             yield finding("no_route", f"no route to {address} is in the pod table")
         elif leads_to != held.host_ifname:
             yield finding("route_elsewhere", f"packets to {address} go to {leads_to}, not to {held.host_ifname}")
+        if held.is_taken_over:  # VPC CNI lets the kernel ask for it
+            continue
         if Neighbour(held.host_ifname, address) not in kernel.neighbours:
             yield finding("no_neighbour", f"{held.host_ifname} has no permanent neighbour entry for {address}")
 
@@ -177,7 +179,7 @@ def _whole_sandboxes(holdings: Iterable[HeldAddresses]) -> Iterable[HeldAddresse
 def _of_holding(
     held: HeldAddresses, cached: Mapping[tuple[str, ...], Attachment], live: frozenset[str] | None, *, age: float
 ) -> Iterator[Finding]:
-    if held.is_recovered or age < SETTLE_SECONDS:
+    if held.is_recovered or held.is_taken_over or age < SETTLE_SECONDS:
         return
     attachment = cached.get((held.network, held.container_id, held.ifname))
     named = ", ".join(held.addresses)

@@ -50,6 +50,11 @@ class HeldAddresses:
         """True: adopted from the kernel; nothing is known of it but its host link."""
         return names.is_recovered(SandboxKey(self.network, self.container_id, self.ifname))
 
+    @property
+    def is_taken_over(self) -> bool:
+        """True: VPC CNI has set it up, in its own way and under its own network's name."""
+        return self.network == names.VPC_CNI_NETWORK
+
 
 @dataclass(frozen=True, slots=True)
 class State:

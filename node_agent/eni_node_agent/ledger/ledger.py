@@ -270,7 +270,8 @@ class Ledger:
                 yield address
 
     def _lost_of(self, holding: Holding) -> list[str]:
-        return [address for address in holding.addresses if address not in self._packing]
+        of_vpc = (address for address in holding.addresses if not is_node_local(address))
+        return [address for address in of_vpc if address not in self._packing]
 
     def _held_of(self, cidr: str) -> int:
         """Counts what is assigned or cooling of a CIDR, whether or not supply still names it."""

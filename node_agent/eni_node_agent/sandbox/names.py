@@ -1,4 +1,4 @@
-"""How a sandbox is called on the host. Decides names only; the plugin makes the links."""
+"""How a sandbox is called on the host. Decides names only; the plugin makes the links, or VPC CNI has made them."""
 
 import hashlib
 from typing import Final
@@ -8,6 +8,19 @@ from eni_node_agent.ledger.ledger import LinkNames
 
 HOST_IFNAME_PREFIX: Final = "eni"
 """VPC CNI's AWS_VPC_K8S_CNI_VETHPREFIX; other tools (network policy agents) know pods' links by it."""
+
+VPC_CNI_NETWORK: Final = "aws-cni"
+"""The network in VPC CNI's conflist, and in the key of every sandbox that was taken over from it."""
+
+
+def pod_hash(namespace: str, name: str) -> str:
+    """Returns what VPC CNI calls a pod's link by: 11 hex digits behind ``AWS_VPC_K8S_CNI_VETHPREFIX``."""
+    return hashlib.sha1(f"{namespace}.{name}".encode(), usedforsecurity=False).hexdigest()[:11]
+
+
+def taken_over_key(key: SandboxKey) -> SandboxKey:
+    """Returns the key under which the sandbox is held if VPC CNI made it: containerd asks by our network's name."""
+    return key._replace(network=VPC_CNI_NETWORK)
 
 
 def host_ifname(key: SandboxKey, number: int = 0, prefix: str = HOST_IFNAME_PREFIX) -> str:

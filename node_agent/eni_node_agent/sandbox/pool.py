@@ -261,8 +261,12 @@ class SandboxPool:
         return names.link_names(key, number, self._veth_prefix)
 
     def _held(self, key: SandboxKey) -> list[Holding]:
-        """Returns what the key holds; links adopted from the kernel are recognised by their names, one by one."""
-        holding = self._ledger.find(key)
+        """Returns what the key holds.
+
+        A sandbox of VPC CNI's is recognised by its container; links adopted from the kernel are by their names, one by
+        one.
+        """
+        holding = self._ledger.find(key) or self._ledger.find(names.taken_over_key(key))
         if holding is not None:
             return [holding]
         adopted: list[Holding] = []

@@ -366,3 +366,30 @@ async def test_reports_repairs_for_a_while_and_lost_addresses_as_long_as_they_la
 async def test_a_condition_keeps_since_when_it_has_its_status(world: World) -> None:
     before = world.reporter.report().conditions
     assert world.reporter.report().conditions == before
+
+
+RIVAL = Refusal(Reason.VPC_CNI_RUNNING, "VPC CNI owns the addresses of this node")
+
+
+async def test_held_back_it_touches_nothing_hands_out_nothing_and_confirms_nothing(world: World) -> None:
+    world.flow.hold_back(RIVAL)
+    world.take(supply(eni(0, addresses=["10.0.1.4", "10.0.1.5"], releasing=[("10.0.1.5/32", "t1")])))
+    await asyncio.sleep(0.05)
+    assert world.network.asked == []
+    assert world.flow.explain() == RIVAL
+    with pytest.raises(PoolUnavailableError, match="VPC CNI owns"):
+        world.pool.check_ready()
+    report = world.reporter.report()
+    assert (report.usage.idle, report.usage.released, report.usage.pending) == ([], [], 0)
+    assert (report.conditions[0].status, report.conditions[0].reason) == ("False", "VPCCNIRunning")
+    world.flow.go_on()
+    assert await world.assign("web") == "10.0.1.4"
+
+
+async def test_held_back_again_it_hands_out_nothing_more(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.4"])))
+    await eventually(lambda: world.ledger.tally(0).free == 1, "the network is ready")
+    world.flow.hold_back(RIVAL)
+    assert world.ledger.tally(0).free == 0
+    world.flow.go_on()
+    assert world.ledger.tally(0).free == 1

@@ -89,6 +89,15 @@ def test_a_pod_with_several_links_and_egress_is_compared_as_a_whole() -> None:
     assert kinds(replace(views, runtime=RUNTIME)) == ["sandbox.other_address"]
 
 
+def test_a_pod_of_vpc_cni_is_as_vpc_cni_has_made_it() -> None:
+    taken_over = replace(WEB, network="aws-cni")
+    views = with_state(holdings=(taken_over,))
+    assert views.kernel is not None
+    found = replace(views, kernel=replace(views.kernel, neighbours=frozenset()), runtime=RuntimeView(()))
+    assert findings(found) == []
+    assert kinds(replace(found, kernel=replace(views.kernel, pod_routes={}))) == ["pod.no_route"]
+
+
 @pytest.mark.parametrize(
     ("views", "expected"),
     [

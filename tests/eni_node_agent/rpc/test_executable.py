@@ -159,6 +159,13 @@ def test_uninstall_takes_away_what_is_ours_and_nothing_else(node: Node) -> None:
     assert (again.returncode, "nothing of ours" in again.stdout) == (0, True)
 
 
+def test_uninstall_puts_back_the_conflist_that_was_set_aside(node: Node) -> None:
+    (node.conf / "10-aws.conflist.before-eni").write_text("theirs")
+    done = node.uninstall()
+    assert (done.returncode, "put back 10-aws.conflist" in done.stdout) == (0, True)
+    assert node.files() == ["10-aws.conflist", "99-loopback.conf", "portmap"]
+
+
 def test_uninstall_refuses_while_an_agent_serves(node: Node) -> None:
     before = node.files()
     with cni.agent(lambda _: None) as path:

@@ -3,7 +3,14 @@ from collections.abc import Callable
 
 import pytest
 
-from eni_cni_shim.plugin.addresspool import Assignment, NoAddressError, PoolUnavailableError, Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import (
+    Assignment,
+    NoAddressError,
+    PodLink,
+    PoolUnavailableError,
+    Sandbox,
+    SandboxKey,
+)
 from eni_node_agent.ledger.journal import JournalError
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.ledger.packing import cidrs_of
@@ -369,3 +376,16 @@ async def test_a_sandbox_adopted_from_the_kernel_is_known_again_by_its_link() ->
     assert released is not None
     assert released.host_ifname == names.host_ifname(key)
     assert world.pool.find(key) is None
+
+
+@pytest.mark.parametrize("network", ["eni", "aws-cni"])
+async def test_a_sandbox_of_vpc_cni_is_known_by_its_container_whatever_network_is_named(network: str) -> None:
+    world = World()
+    held = Sandbox(SandboxKey("aws-cni", "c1", "eth0"), pod_namespace="default", pod_name="sample-pod")
+    world.ledger.adopt(Holding(held, (PodLink("eth0", "enicc21c2d7785", "", ("10.0.1.5",)),), since=0.0))
+    found = world.pool.find(SandboxKey(network, "c1", "eth0"))
+    assert found is not None
+    assert (found.address, found.host_ifname, found.sandbox.pod_name) == ("10.0.1.5", "enicc21c2d7785", "sample-pod")
+    assert world.pool.find(SandboxKey(network, "c2", "eth0")) is None
+    assert await world.pool.release(SandboxKey(network, "c1", "eth0")) is not None
+    assert world.pool.find(SandboxKey(network, "c1", "eth0")) is None

@@ -41,19 +41,19 @@ PREFIXES = tuple(f"10.0.1.{16 * number}/28" for number in range(16))
 class AgentNode:
     """A node whose primary ENI is there (``eni(0)`` of ``supplies``), and folders as the agent's pod mounts them."""
 
-    def __init__(self, parent: Path | None = None) -> None:
-        """Makes the node; its folders are in ``parent``, else where temporary files are."""
-        self.host = Host()
+    def __init__(self, parent: Path | None = None, host: Host | None = None) -> None:
+        """Makes the node; its folders are in ``parent``, else where temporary files are.
+
+        A ``host`` that has its interfaces already is taken as it is.
+        """
+        self.host = host or Host()
         self.folder = Path(tempfile.mkdtemp(prefix="eni-agent-", dir=parent))
         for name in ("bin", "conf", "account"):
             (self.folder / name).mkdir()
         (self.folder / "account" / "token").write_text("token")
         shutil.copy(certifi.where(), self.folder / "account" / "ca.crt")
-        self.host.run(["ip", "link", "add", "eth0", "address", "02:00:00:00:00:00", "type", "veth", "peer", "wire0"])
-        self.host.run(["ip", "address", "add", "10.0.250.10/24", "dev", "eth0"])
-        for link in ("wire0", "eth0"):
-            self.host.run(["ip", "link", "set", link, "up"])
-        self.host.run(["ip", "route", "add", "default", "via", "10.0.250.1"])
+        if host is None:
+            self._add_primary()
         self.api = ApiServer()
         self.variables: dict[str, str] = {}
         self.python = sys.executable
@@ -61,6 +61,13 @@ class AgentNode:
         self._process: subprocess.Popen[bytes] | None = None
         self._pods: dict[str, Host] = {}
         self._runtime = ThreadPoolExecutor(64, "runtime")
+
+    def _add_primary(self) -> None:
+        self.host.run(["ip", "link", "add", "eth0", "address", "02:00:00:00:00:00", "type", "veth", "peer", "wire0"])
+        self.host.run(["ip", "address", "add", "10.0.250.10/24", "dev", "eth0"])
+        for link in ("wire0", "eth0"):
+            self.host.run(["ip", "link", "set", link, "up"])
+        self.host.run(["ip", "route", "add", "default", "via", "10.0.250.1"])
 
     @property
     def conflist(self) -> Path:
