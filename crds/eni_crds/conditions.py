@@ -86,5 +86,5 @@ class Reason(StrEnum):
     NETWORK_IN_ORDER = "NetworkInOrder"
     NETWORK_REPAIRED = "NetworkRepaired"
     RULE_CONFLICT = "RuleConflict"
-    """A policy rule of another tool takes pods' packets from their way; the agent leaves it and says so."""
+    """Another tool's policy rule or address is in the way of pods; the agent leaves it and says so."""
     NOT_AFFECTED = "NotAffected"

@@ -108,15 +108,18 @@ class Pages:
         client.add_done_callback(self._clients.discard)
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            try:
-                async with asyncio.timeout(SECONDS):
-                    head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_dump(await self._answer(head)))
-                async with asyncio.timeout(SECONDS):
-                    await writer.drain()
-            finally:
-                writer.close()
+        # Nothing may wait in a buffer: a client that does not read would keep page and descriptor for ever.
+        writer.transport.set_write_buffer_limits(high=0)
+        try:
+            async with asyncio.timeout(SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(_dump(await self._answer(head)))
+            async with asyncio.timeout(SECONDS):
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.transport.abort()
+        finally:
+            writer.close()
 
     async def _answer(self, head: bytes) -> Page:
         request = _REQUEST.match(head)

@@ -39,7 +39,7 @@ def test_a_summary_has_its_parts() -> None:
 
 
 def test_whatever_a_label_says_can_be_read_again() -> None:
-    said = 'quote " backslash \\ and\nline'
+    said = 'quote " backslash and n \\n and a real\nline'
     [read] = text_string_to_metric_families(dump([family("assigned_ip_per_eni", Sample((said,), 1))]).decode())
     assert read.samples[0].labels == {"eni": said}
 

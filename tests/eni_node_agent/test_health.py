@@ -76,7 +76,7 @@ async def test_a_server_that_hangs_is_neither() -> None:
         began = time.monotonic()
         assert "no answer within 0.3 s" in await found.why_dead()
         assert "no answer within 0.3 s" in await found.why_not_ready()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 async def test_a_socket_nobody_listens_on_is_neither(tmp_path: Path) -> None:
@@ -85,7 +85,9 @@ async def test_a_socket_nobody_listens_on_is_neither(tmp_path: Path) -> None:
     assert await found.why_not_ready()
 
 
-async def test_a_thread_that_hangs_is_asked_once_and_fails_the_probe_until_it_answers() -> None:
+async def test_a_thread_that_hangs_is_asked_once_and_fails_the_probe_when_it_has_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[asyncio.Future[None]] = []
 
     def ask() -> asyncio.Future[None]:
@@ -94,12 +96,14 @@ async def test_a_thread_that_hangs_is_asked_once_and_fails_the_probe_until_it_an
 
     async with serving(plugin()) as path:
         found = Health(path, vitals(answers=ask))
-        for _ in range(2):
-            assert "the thread that keeps the host's network" in await found.why_dead()
+        assert await found.why_dead() == ""
+        assert await found.why_dead() == ""
+        monkeypatch.setattr(health, "STUCK_SECONDS", 0.2)
+        assert "the thread that keeps the host's network has not answered" in await found.why_dead()
         assert len(asked) == 1
         asked[0].set_result(None)
-        await asyncio.sleep(0)
-        assert "the thread" in await found.why_dead()  # the next question hangs too
+        assert await found.why_dead() == ""
+        assert len(asked) == 2
         asked[1].set_result(None)
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -100,11 +101,29 @@ async def test_hangs_up_on_who_takes_too_long(monkeypatch: pytest.MonkeyPatch) -
         assert answer.split()[1] == b"503"
 
 
+async def test_hangs_up_on_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "SECONDS", 0.3)
+
+    async def long() -> Page:
+        return Page(b"x" * (16 << 20))
+
+    port, site = free_port(), Pages({"/long": long})
+    async with site.serve(f"127.0.0.1:{port}"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET /long HTTP/1.1\r\n\r\n")
+        await eventually(lambda: bool(site._clients), "it is served")
+        await eventually(lambda: not site._clients, "it is given up")
+        with contextlib.suppress(ConnectionResetError):
+            assert len(await reader.read()) < 16 << 20
+        writer.close()
+
+
 async def test_many_who_say_nothing_leave_no_room_for_more_and_then_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "SECONDS", 0.5)
     async with served() as port:
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(pages.MOST_CLIENTS)]
-        assert await exchange(port, b"") == b""
+        with contextlib.suppress(ConnectionResetError):
+            assert await exchange(port, REQUEST) == b""
         for reader, writer in silent:
             assert await reader.read() == b""
             writer.close()

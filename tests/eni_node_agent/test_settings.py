@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from eni_node_agent.settings import Settings, SettingsError
+from eni_node_agent.settings import InstallSettings, Settings, SettingsError
 
 NODE = {"MY_NODE_NAME": "node-a"}
 
@@ -44,6 +44,12 @@ def test_reports_all_problems_together() -> None:
         ("AWS_VPC_K8S_CNI_CONNMARK", "0x100", "connmark", 256),
         ("AWS_VPC_K8S_CNI_CONNMARK", "0", "connmark", 0x80),
         ("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "10.1.2.3/8, x,fd00::/8", "exclude_snat_cidrs", ("10.0.0.0/8",)),
+        ("AWS_EXTERNAL_SERVICE_CIDRS", "192.0.2.9/24,x", "external_service_cidrs", ("192.0.2.0/24",)),
+        ("AWS_VPC_K8S_CNI_VETHPREFIX", "veth", "veth_prefix", "veth"),
+        ("AWS_VPC_K8S_CNI_VETHPREFIX", "", "veth_prefix", "eni"),
+        ("ENABLE_V4_EGRESS", "false", "enable_v4_egress", False),
+        ("ENABLE_V6_EGRESS", "true", "enable_v6_egress", True),
+        ("ENABLE_V6_EGRESS", "maybe", "enable_v6_egress", False),
         ("CLUSTER_ENDPOINT", "api.example", "cluster_endpoint", "https://api.example"),
         ("CLUSTER_ENDPOINT", "http://10.0.0.1:6443/", "cluster_endpoint", "http://10.0.0.1:6443"),
         ("HOST_CNI_BIN_PATH", "/bin", "cni_bin_dir", Path("/bin")),
@@ -79,6 +85,7 @@ def test_pods_get_the_mtu_of_the_enis_unless_told() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        *(("AWS_VPC_K8S_CNI_VETHPREFIX", value) for value in ("eth", "lo", "vlan", "longer", "a/b", 'a"', "ü")),
         ("ENI_SOCKET_PATH", "agent.sock"),
         ("ENI_HTTP_ADDRESS", "61680"),
         ("ENI_HTTP_ADDRESS", "a:b"),
@@ -98,6 +105,27 @@ def test_refuses_what_cannot_be_meant(name: str, value: str) -> None:
 
 def test_the_executables_variable_in_a_shared_environment_is_no_mistake() -> None:
     Settings.from_env(NODE | {"ENI_AGENT_SOCKET": "/run/x.sock"})
+
+
+@pytest.mark.parametrize("name", ["AWS_VPC_ENI_MTU", "POD_MTU"])
+def test_ipv6_that_is_asked_for_needs_its_least_mtu(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is 1279; with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed"):
+        Settings.from_env(NODE | {name: "1279", "ENABLE_V6_EGRESS": "true"})
+    assert Settings.from_env(NODE | {name: "1279"}).pod_mtu == 1279
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, InstallSettings()),
+        ({"DISABLE_TCP_EARLY_DEMUX": "true"}, InstallSettings(disable_tcp_early_demux=True)),
+        ({"DISABLE_TCP_EARLY_DEMUX": "2"}, InstallSettings()),
+        ({"ENABLE_V6_EGRESS": "1"}, InstallSettings(enable_v6_egress=True)),
+        ({"HOST_CNI_BIN_PATH": "/bin"}, InstallSettings(cni_bin_dir=Path("/bin"))),
+    ],
+)
+def test_reads_what_the_init_container_needs(environ: dict[str, str], expected: InstallSettings) -> None:
+    assert InstallSettings.from_env(environ) == expected
 
 
 def test_our_log_level_is_stronger_than_vpc_cnis_and_holds_for_requests_too() -> None:

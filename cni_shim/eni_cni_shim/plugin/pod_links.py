@@ -14,6 +14,7 @@ lookup 1``. The next hops are on no interface: the permanent entries answer for 
 messages only; ``pod_network`` sends them, how packets go on from the host is the agent's ``network``.
 """
 
+import functools
 import hashlib
 import socket
 from collections.abc import Collection, Iterator
@@ -48,8 +49,8 @@ def place(routes: Collection[tuple[int, str, str, int]], ifindex: int | None) ->
     """Returns the number of a sandbox's first link in its pod.
 
     0, unless the pod has a way to everywhere already: another sandbox of ours is in it, or another network's link, as
-    a meta-plugin makes them. Then it is the first number whose table is free, and the link serves what
-    is sent from its addresses, as a further card's link does.
+    a meta-plugin makes them. Then it is the first number whose table is free, and the link serves what is sent from
+    its addresses, as a further card's link does.
 
     Args:
         routes: of the pod, in all tables, as ``messages.parse_route`` returns them.
@@ -72,6 +73,7 @@ def routes_of(where: Socket, links: Collection[PodLink]) -> list[tuple[int, str,
     return [messages.parse_route(answer.body) for answers in dumps for answer in answers]
 
 
+@functools.lru_cache(maxsize=1024)
 def ends(link: PodLink) -> spec.Ends:
     """Returns both ends. Their MACs are unicast and locally administered (IEEE 802), of no range AWS gives.
 

@@ -21,6 +21,7 @@ from eni_cni_shim.plugin.pod_links import Made
 RETIRED_GROUP: Final = 0x454E49
 """Link group ("ENI") of host ends that DEL has set down. Deleting one veth waits 20 ms for RCU; a group waits once."""
 REAP_SECONDS: Final = 0.05
+_OWN_NAMESPACE: Final = Path("/proc/thread-self/ns/net")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -132,7 +133,7 @@ def reap() -> None:
 def _sockets(netns: int) -> Iterator[tuple[netlink.Socket, netlink.Socket]]:
     """Yields a socket in the host's namespace and one in the pod's; raises NetnsError."""
     try:
-        if os.path.samestat(os.fstat(netns), Path("/proc/thread-self/ns/net").stat()):
+        if os.path.samestat(os.fstat(netns), _OWN_NAMESPACE.stat()):
             raise NetnsError("it is the host's own namespace; a pod's is needed")
         pod_socket = netlink.open_in(netns)
     except OSError as error:
@@ -231,8 +232,8 @@ def _differences(
 
 
 def _place(pod_socket: netlink.Socket, assignment: Assignment) -> int:
-    own = _find_link(pod_socket, assignment.links[0].ifname)
     routes = pod_links.routes_of(pod_socket, assignment.links)
+    own = _find_link(pod_socket, assignment.links[0].ifname) if routes else None
     return pod_links.place(routes, None if own is None else own.ifindex)
 
 

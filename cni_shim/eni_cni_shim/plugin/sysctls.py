@@ -5,7 +5,6 @@ Decides which; netlink has no message for them. The folder is an argument: the a
 Source: https://docs.kernel.org/networking/ip-sysctl.html.
 """
 
-import contextlib
 import logging
 import os
 from pathlib import Path
@@ -52,20 +51,17 @@ def _missing(proc_sys: Path, ifname: str) -> str:
 
 
 def _read(path: str) -> bytes:
-    with contextlib.closing(_File(path, os.O_RDONLY)) as file:
-        return os.read(file.descriptor, 16)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 16)
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: str, value: bytes) -> None:
-    with contextlib.closing(_File(path, os.O_WRONLY)) as file:
-        os.write(file.descriptor, value)
-
-
-class _File:
-    """A descriptor, without the layers of ``open``: this is done for every pod."""
-
-    def __init__(self, path: str, flags: int) -> None:
-        self.descriptor = os.open(path, flags | os.O_CLOEXEC)
-
-    def close(self) -> None:
-        os.close(self.descriptor)
+    """Without the layers of ``open``: this is done for every pod."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value)
+    finally:
+        os.close(descriptor)

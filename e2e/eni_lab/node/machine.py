@@ -90,7 +90,7 @@ class Machine:
             f"--config={self._folder / 'kubelet.json'}",
             f"--kubeconfig={self._layout.kubeconfig(self.name)}",
             f"--hostname-override={self.name}",
-            f"--node-ip={self.instance.address}",
+            f"--node-ip={self.instance.node_ips}",
             f"--node-labels={self.instance.labels}",
         )
         self._start("kube-proxy", binaries["kube-proxy"], f"--config={self._folder / 'kube-proxy.json'}")

@@ -53,7 +53,7 @@ class Reporter:
         self._repaired_at = self._clock()
 
     def see_conflicts(self, conflicts: Sequence[str]) -> None:
-        """Takes over the sentences about rules of other tools that are in the way now."""
+        """Takes over the sentences about what other tools put into pods' way and is there now."""
         self._conflicts = tuple(conflicts)
 
     @property

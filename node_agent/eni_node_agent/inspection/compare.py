@@ -5,14 +5,13 @@ by themselves, so two looks in a row can be told apart from one difference that 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
 from eni_crds.nodeippool import SERVING_ROLES, EniState, Supply
-from eni_node_agent.inspection.views import AgentView, Attachment, HostLink, KernelView, RuntimeView, Views
+from eni_node_agent.inspection.views import AgentView, Attachment, HostLink, KernelView, Neighbour, RuntimeView, Views
 from eni_node_agent.introspection.state import HeldAddresses, State
-from eni_node_agent.ledger.addresses import addresses_of
 from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.network.links import is_stacked
 from eni_node_agent.sandbox.names import HOST_IFNAME_PREFIX
@@ -69,11 +68,10 @@ def _of_agent(agent: AgentView) -> Iterator[Finding]:
 def _ledger_and_supply(state: State) -> Iterator[Finding]:
     if state.supply is None:
         return
-    known = {address for eni in state.supply.enis for cidr in cidrs_of(eni) for address in addresses_of(cidr)}
-    prefixes = tuple(cidr for eni in state.supply.enis for cidr in eni.ipv6_prefixes)
+    cidrs = [ip_network(cidr) for eni in state.supply.enis for cidr in cidrs_of(eni)]
     for held in state.holdings:
         for address in held.addresses:
-            if address not in known and not _is_in(address, prefixes):
+            if not any(ip_address(address) in cidr for cidr in cidrs):
                 sentence = f"holds {address}, which EC2 has not assigned to this instance"
                 remedy = f"Somebody took the address away in EC2; packets to it may reach another node. {_RECREATE}"
                 yield Finding("pod.address_not_in_supply", "supply, ledger", held.pod, sentence, remedy)
@@ -142,8 +140,7 @@ def _of_pod(held: HeldAddresses, kernel: KernelView) -> Iterator[Finding]:
             yield finding("no_route", f"no route to {address} is in the pod table")
         elif leads_to != held.host_ifname:
             yield finding("route_elsewhere", f"packets to {address} go to {leads_to}, not to {held.host_ifname}")
-        neighbour = kernel.neighbours.get(address)
-        if neighbour is None or neighbour.ifname != held.host_ifname or not neighbour.is_permanent:
+        if Neighbour(held.host_ifname, address) not in kernel.neighbours:
             yield finding("no_neighbour", f"{held.host_ifname} has no permanent neighbour entry for {address}")
 
 
@@ -186,7 +183,3 @@ def _of_holding(
 
 def _named(attachment: Attachment) -> str:
     return attachment.pod or f"sandbox {attachment.container_id}"
-
-
-def _is_in(address: str, prefixes: Iterable[str]) -> bool:
-    return any(ip_address(address) in ip_network(prefix) for prefix in prefixes)

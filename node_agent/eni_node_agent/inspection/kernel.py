@@ -62,10 +62,11 @@ def _look(host: Host, supply: Supply | None, settings: NetworkSettings) -> Kerne
     )
 
 
-def _neighbours(ifnames: Mapping[int, str]) -> dict[str, Neighbour]:
+def _neighbours(ifnames: Mapping[int, str]) -> frozenset[Neighbour]:
     with Socket() as socket:
         entries = [messages.parse_neighbour(answer.body) for answer in socket.dump(messages.get_neighbours())]
-    return {address: Neighbour(ifnames.get(index, ""), permanent) for index, address, _, permanent in entries}
+    permanent = (entry for entry in entries if entry[3])
+    return frozenset(Neighbour(ifnames.get(index, ""), address) for index, address, _, _ in permanent)
 
 
 def _differences(host: Host, links: Mapping[str, Link], supply: Supply, settings: NetworkSettings) -> Iterator[str]:

@@ -28,10 +28,10 @@ class HostLink(NamedTuple):
 
 
 class Neighbour(NamedTuple):
-    """An entry of the neighbour table."""
+    """A permanent entry of the neighbour table. One address may have entries on several links."""
 
     ifname: str
-    is_permanent: bool
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class KernelView:
     """By name."""
     pod_routes: Mapping[str, str]
     """Name of the host's link by pod address, as the pod table has it."""
-    neighbours: Mapping[str, Neighbour]
-    """By address."""
+    neighbours: frozenset[Neighbour]
+    """Permanent ones; the kernel makes others itself."""
     host_differences: tuple[str, ...] = ()
     """Sentences: what of links, addresses, routes, rules, sysctls and firewall is not as the supply asks."""
 

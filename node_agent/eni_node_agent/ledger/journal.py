@@ -24,37 +24,34 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION: Final = 2
 BUSY_SECONDS: Final = 5.0
 """How long a predecessor that is still ending may keep the file."""
-_TABLES: Final = """
-CREATE TABLE holding (
-  network TEXT NOT NULL, container_id TEXT NOT NULL, ifname TEXT NOT NULL, since REAL NOT NULL,
-  netns TEXT NOT NULL, pod_namespace TEXT NOT NULL, pod_name TEXT NOT NULL, pod_uid TEXT NOT NULL,
-  PRIMARY KEY (network, container_id, ifname)
-) WITHOUT ROWID;
+_TABLE: Final = """
 CREATE TABLE address (
   address TEXT PRIMARY KEY, released_at REAL,
-  network TEXT NOT NULL DEFAULT '', container_id TEXT NOT NULL DEFAULT '', ifname TEXT NOT NULL DEFAULT '',
-  link INTEGER NOT NULL DEFAULT 0, place INTEGER NOT NULL DEFAULT 0, is_egress INTEGER NOT NULL DEFAULT 0,
-  eni_id TEXT NOT NULL DEFAULT '', link_ifname TEXT NOT NULL DEFAULT '', host_ifname TEXT NOT NULL DEFAULT ''
+  network TEXT NOT NULL, container_id TEXT NOT NULL, ifname TEXT NOT NULL, since REAL NOT NULL,
+  netns TEXT NOT NULL, pod_namespace TEXT NOT NULL, pod_name TEXT NOT NULL, pod_uid TEXT NOT NULL,
+  link INTEGER NOT NULL, place INTEGER NOT NULL, is_egress INTEGER NOT NULL,
+  eni_id TEXT NOT NULL, link_ifname TEXT NOT NULL, host_ifname TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 """``released_at`` is of an address that rests, absent while a sandbox holds it, so that giving back takes no room.
-``link`` numbers a sandbox's links, ``place`` the addresses on one."""
+``link`` numbers a sandbox's links, ``place`` the addresses on one. What is known of a sandbox stands with each of its
+addresses: most have one, and one statement is all that a pod then waits for."""
 _SCHEMA: Final = f"""
 BEGIN EXCLUSIVE;
 CREATE TABLE boot (id TEXT NOT NULL);
-{_TABLES}
+{_TABLE}
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 _FROM_VERSION_1: Final = (
-    "BEGIN EXCLUSIVE; ALTER TABLE holding RENAME TO holding_1;",
-    _TABLES,
+    "BEGIN EXCLUSIVE;",
+    _TABLE,
     """
-INSERT INTO holding SELECT network, container_id, ifname, since, netns, pod_namespace, pod_name, pod_uid FROM holding_1;
-INSERT INTO address SELECT address, NULL, network, container_id, ifname, 0, 0, 0, eni_id, ifname,
-  host_ifname_1(network, container_id, ifname) FROM holding_1;
-INSERT OR IGNORE INTO address (address, released_at) SELECT address, released_at FROM rested;
-DROP TABLE holding_1;
+INSERT INTO address SELECT address, NULL, network, container_id, ifname, since, netns, pod_namespace, pod_name, pod_uid,
+  0, 0, 0, eni_id, ifname, host_ifname_1(network, container_id, ifname) FROM holding;
+INSERT OR IGNORE INTO address SELECT address, released_at, '', '', '', 0, '', '', '', '', 0, 0, 0, '', '', ''
+  FROM rested;
+DROP TABLE holding;
 DROP TABLE rested;
 PRAGMA user_version = 2;
 COMMIT;
@@ -75,17 +72,24 @@ COMMIT;
 """Grows SQLite's own rollback journal, which is kept at its size, to more pages than a release changes: on a full disk
 addresses can still be given back."""
 
-_HOLD: Final = """
-INSERT INTO address VALUES (?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-  ON CONFLICT DO UPDATE SET released_at = NULL, network = excluded.network, container_id = excluded.container_id,
-    ifname = excluded.ifname, link = excluded.link, place = excluded.place, is_egress = excluded.is_egress,
-    eni_id = excluded.eni_id, link_ifname = excluded.link_ifname, host_ifname = excluded.host_ifname
-  WHERE released_at IS NOT NULL
+_HELD: Final = """
+SELECT network, container_id, ifname, netns, pod_namespace, pod_name, pod_uid, since,
+  link, is_egress, address, eni_id, link_ifname, host_ifname
+  FROM address WHERE released_at IS NULL ORDER BY link, place
 """
 _RESTED: Final = "SELECT address, released_at FROM address WHERE released_at IS NOT NULL"
+_HOLD: Final = """
+INSERT INTO address VALUES (?, NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT DO UPDATE SET released_at = NULL, network = excluded.network, container_id = excluded.container_id,
+    ifname = excluded.ifname, since = excluded.since, netns = excluded.netns, pod_namespace = excluded.pod_namespace,
+    pod_name = excluded.pod_name, pod_uid = excluded.pod_uid, link = excluded.link, place = excluded.place,
+    is_egress = excluded.is_egress, eni_id = excluded.eni_id, link_ifname = excluded.link_ifname,
+    host_ifname = excluded.host_ifname
+  WHERE released_at IS NOT NULL
+"""
 _RELEASE: Final = """
-UPDATE address SET released_at = ?, network = '', container_id = '', ifname = '', link = 0, place = 0, is_egress = 0,
-  eni_id = '', link_ifname = '', host_ifname = '' WHERE address = ?
+UPDATE address SET released_at = ?, network = '', container_id = '', ifname = '', netns = '', pod_namespace = '',
+  pod_name = '', pod_uid = '', eni_id = '', link_ifname = '', host_ifname = '' WHERE address = ?
 """
 
 _NOT_DAMAGE: Final = frozenset(
@@ -134,37 +138,22 @@ class Journal:
 
     def replay(self) -> Replay:
         """Returns all that is remembered."""
+        sandboxes: dict[SandboxKey, tuple[Sandbox, float]] = {}
         links: dict[SandboxKey, dict[int, PodLink]] = {}
-        for *key, number, is_egress, address, eni_id, ifname, host_ifname in self._connection.execute(
-            "SELECT network, container_id, ifname, link, is_egress, address, eni_id, link_ifname, host_ifname"
-            " FROM address WHERE released_at IS NULL ORDER BY link, place"
-        ):
-            of_sandbox = links.setdefault(SandboxKey(*key), {})
+        for row in self._connection.execute(_HELD):
+            key, (number, is_egress, address, eni_id, ifname, host_ifname) = SandboxKey(*row[:3]), row[8:]
+            sandboxes[key] = Sandbox(key, *row[3:7]), row[7]
+            of_sandbox = links.setdefault(key, {})
             link = of_sandbox.get(number, PodLink(ifname, host_ifname, eni_id, ()))
             more = () if is_egress else (address,)
             egress = address if is_egress else link.egress
             of_sandbox[number] = dataclasses.replace(link, addresses=(*link.addresses, *more), egress=egress)
-        rows = self._connection.execute(
-            "SELECT network, container_id, ifname, netns, pod_namespace, pod_name, pod_uid, since FROM holding"
-        )
-        sandboxes = ((Sandbox(SandboxKey(*row[:3]), *row[3:7]), row[7]) for row in rows)
-        holdings = tuple(
-            Holding(sandbox, tuple(links[sandbox.key].values()), since)
-            for sandbox, since in sandboxes
-            if sandbox.key in links
-        )
-        return Replay(holdings, dict(self._connection.execute(_RESTED)))
+        holdings = (Holding(pod, tuple(links[key].values()), since) for key, (pod, since) in sandboxes.items())
+        return Replay(tuple(holdings), dict(self._connection.execute(_RESTED)))
 
     def hold(self, holding: Holding) -> None:
         """Remembers a holding. Raises JournalError when it cannot (tmpfs full); nothing is remembered then."""
-        sandbox = holding.sandbox
-        pod = (sandbox.netns, sandbox.pod_namespace, sandbox.pod_name, sandbox.pod_uid)
         with self._transaction() as connection:
-            connection.execute(
-                "INSERT INTO holding (network, container_id, ifname, since, netns, pod_namespace, pod_name, pod_uid)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*sandbox.key, holding.since, *pod),
-            )
             for row in _rows(holding):
                 if connection.execute(_HOLD, row).rowcount != 1:
                     raise sqlite3.IntegrityError(f"another sandbox holds {row[0]}")
@@ -172,10 +161,8 @@ class Journal:
     def release(self, holding: Holding, at: float) -> None:
         """Forgets a holding, remembers since when its addresses rest. Raises JournalError when it cannot."""
         with self._transaction() as connection:
-            connection.execute(
-                "DELETE FROM holding WHERE network = ? AND container_id = ? AND ifname = ?", holding.sandbox.key
-            )
-            connection.executemany(_RELEASE, [(at, address) for address in holding.all_addresses])
+            for address in holding.all_addresses:
+                connection.execute(_RELEASE, (at, address))
 
     def check(self) -> None:
         """Returns when the next write will do.
@@ -269,11 +256,12 @@ def _reserve(connection: sqlite3.Connection) -> None:
 
 
 def _rows(holding: Holding) -> Iterator[tuple[object, ...]]:
+    pod = holding.sandbox
+    of_sandbox = (*pod.key, holding.since, pod.netns, pod.pod_namespace, pod.pod_name, pod.pod_uid)
     for number, link in enumerate(holding.links):
         for place, address in enumerate(link.all_addresses):
-            is_egress = address == link.egress
             names = (link.ifname, link.host_ifname)
-            yield (address, *holding.sandbox.key, number, place, is_egress, link.eni_id, *names)
+            yield (address, *of_sandbox, number, place, address == link.egress, link.eni_id, *names)
 
 
 def _host_ifname_1(network: str, container_id: str, ifname: str) -> str:

@@ -121,6 +121,8 @@ class Ledger:
         self._packing = Packing((), served=(), rested={})
         self._node_local = {Family.IPV4: egress_range(ipv6=False), Family.IPV6: egress_range(ipv6=True)}
         self._families: tuple[Family, ...] = (Family.IPV4,)
+        self._egress: Range | None = None
+        """Where pods get a node-local address of."""
         self._most_pods = 0
         self._releasing: tuple[Releasing, ...] = ()
         self._cooldown_seconds = DEFAULT_COOLDOWN_SECONDS
@@ -133,6 +135,8 @@ class Ledger:
         self._releasing = tuple(entry for eni in supply.enis for entry in eni.releasing)
         self._cooldown_seconds = _cooldown_of(supply)
         self._families = tuple(supply.families)
+        lacking = self._egress_families.difference(self._families)
+        self._egress = next((self._node_local[family] for family in lacking), None)
         self._most_pods = supply.limits.maximum_pods
         self._cool(now)
         self._packing = Packing(supply.enis, served, self._rested, self._families)
@@ -170,7 +174,8 @@ class Ledger:
             return None
         self._memory.release(holding, now)
         del self._holdings[key]
-        self._assigned.subtract(map(is_ipv6, holding.addresses))
+        for address in holding.addresses:
+            self._assigned[is_ipv6(address)] -= 1
         for address in holding.all_addresses:
             del self._owners[address]
             self._cooling[address] = now
@@ -251,8 +256,7 @@ class Ledger:
 
     def _next_egress(self) -> str | None:
         """Returns a node-local address of the family the pool lacks; empty: none is wanted, None: none is left."""
-        lacking = self._egress_families.difference(self._families)
-        return next((self._node_local[family].first() for family in lacking), "")
+        return "" if self._egress is None else self._egress.first()
 
     def _free(self) -> int:
         free = self._packing.free
@@ -286,7 +290,8 @@ class Ledger:
 
     def _hold(self, holding: Holding) -> None:
         self._holdings[holding.sandbox.key] = holding
-        self._assigned.update(map(is_ipv6, holding.addresses))
+        for address in holding.addresses:
+            self._assigned[is_ipv6(address)] += 1
         for address in holding.all_addresses:
             self._owners[address] = holding.sandbox.key
             self._take(address)

@@ -179,7 +179,9 @@ class Packing:
         """
         if not self._has_ipv4:
             return self._best_of_ipv6(card)
-        stocked = [shelf for shelf in self._shelves if shelf.free and card in {None, shelf.eni.network_card}]
+        stocked = [shelf for shelf in self._shelves if shelf.free]
+        if card is not None:
+            stocked = [shelf for shelf in stocked if shelf.eni.network_card == card]
         if self._has_ipv6:
             stocked = [shelf for shelf in stocked if shelf.eni.free_ipv6]
         if not stocked:

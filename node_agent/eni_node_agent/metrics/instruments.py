@@ -97,7 +97,7 @@ class Metrics:
             ("outcome",),
         )
         self.conflicts = self._gauge(
-            "eni_agent_network_conflicts", "Policy rules of other tools that take pods' packets from their way now."
+            "eni_agent_network_conflicts", "Policy rules and addresses of other tools that are in the way of pods now."
         )
         self.start = self._gauge("eni_agent_start_seconds", "From the start of the process to its open socket.")
         self.first_address = self._gauge(

@@ -44,7 +44,7 @@ class NetworkState:
     problems: tuple[str, ...] = ()
     """Sentences: what could not be brought about."""
     conflicts: tuple[str, ...] = ()
-    """Sentences: which rules of other tools take pods' packets from their way."""
+    """Sentences: what other tools put into pods' way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Converger:
         links = self.host.links()
         state = desired(supply, self._settings, ifnames_by_mac(links.values()))
         observed = self.host.observe(links, state)
-        return _Difference(state, links, conflicts(state, observed.rules), changes(state, observed))
+        return _Difference(state, links, conflicts(state, observed), changes(state, observed))
 
     def _perform(self, difference: _Difference) -> dict[Item, str]:
         for change in difference.pending:

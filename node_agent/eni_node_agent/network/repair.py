@@ -119,7 +119,7 @@ class HostNetwork:
             for problem in state.problems:
                 _logger.error("the host network is not as it must be", extra={"problem": problem})
             for conflict in set(state.conflicts) - set(self.state.conflicts):
-                _logger.warning("another tool's rule is in the way", extra={"conflict": conflict})
+                _logger.warning("another tool is in the way of pods", extra={"conflict": conflict})
             _logger.info("the host network changed", extra={"ready": sorted(state.ready)})
             self.state = state
             self._on_change(state)

@@ -9,6 +9,7 @@ from eni_lab.aws.engine.ports import Port
 from eni_lab.fabric.desired import link_name
 from eni_lab.fabric.firewall import DROP_REASONS, Drop
 from eni_lab.fabric.outside import ADDRESS as OUTSIDE
+from eni_lab.fabric.outside import PEERS
 from eni_lab.kube.addresses import API_ADDRESS
 from eni_testing.hosts import Host
 from eni_testing.ports import eni_port
@@ -198,3 +199,15 @@ def test_applying_the_same_ports_again_changes_nothing(lab: RoutedLab) -> None:
     before = links_and_routes(lab)
     lab.apply([A0, A1])
     assert links_and_routes(lab) == before
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peered_network_sees_and_reaches_every_owned_address(lab: RoutedLab, node_a: Host, peer: str) -> None:
+    lab.apply([A0])
+    add_address(node_a, "10.0.1.11")
+    assert node_a.reaches(peer, source="10.0.1.11")
+    assert node_a.reaches(peer)
+    assert lab.drops() == []
+    add_address(node_a, "10.0.1.12")
+    assert not node_a.reaches(peer, source="10.0.1.12")
+    assert [drop.reason for drop in lab.drops()] == [DROP_REASONS["spoofed"]]

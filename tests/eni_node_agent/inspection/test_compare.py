@@ -31,7 +31,7 @@ KERNEL = KernelView(
         "eni0123": HostLink("ee:58:0a:00:01:04", is_up=True, kind="veth"),
     },
     pod_routes={"10.0.1.4": "eni0123"},
-    neighbours={"10.0.1.4": Neighbour("eni0123", is_permanent=True)},
+    neighbours=frozenset({Neighbour("eni0123", "10.0.1.4")}),
 )
 ATTACHMENT = Attachment("eni", "c1", "eth0", ("10.0.1.4",), "default/web-0")
 RUNTIME = RuntimeView((ATTACHMENT,))
@@ -96,11 +96,11 @@ def test_where_all_agree_there_is_nothing_to_tell() -> None:
         pytest.param(
             with_kernel(pod_routes={"10.0.1.4": "eni9999"}), "pod.route_elsewhere", id="route to another link"
         ),
-        pytest.param(with_kernel(neighbours={}), "pod.no_neighbour", id="no neighbour entry"),
+        pytest.param(with_kernel(neighbours=frozenset()), "pod.no_neighbour", id="no neighbour entry"),
         pytest.param(
-            with_kernel(neighbours={"10.0.1.4": Neighbour("eni0123", is_permanent=False)}),
+            with_kernel(neighbours=frozenset({Neighbour("eth0", "10.0.1.4")})),
             "pod.no_neighbour",
-            id="a neighbour entry that expires",
+            id="a neighbour entry on another link",
         ),
         pytest.param(
             with_kernel(pod_routes={**KERNEL.pod_routes, "10.0.1.5": "eni9999"}),
@@ -187,7 +187,9 @@ SIDES: list[Callable[[Views], Views]] = [
 
 @pytest.mark.parametrize("without", SIDES)
 def test_a_side_that_cannot_be_seen_is_compared_with_nothing(without: Callable[[Views], Views]) -> None:
-    everything_wrong = Views(AGENT, replace(KERNEL, pod_routes={"10.0.1.9": "x"}, neighbours={}), RuntimeView(()))
+    everything_wrong = Views(
+        AGENT, replace(KERNEL, pod_routes={"10.0.1.9": "x"}, neighbours=frozenset()), RuntimeView(())
+    )
     missing = without(everything_wrong)
     sides = {"agent": missing.agent, "kernel": missing.kernel, "runtime": missing.runtime}
     named = {"agent": "ledger"}

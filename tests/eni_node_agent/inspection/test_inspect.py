@@ -79,6 +79,15 @@ async def test_a_node_in_order_has_no_differences(node: AgentNode) -> None:
 
 @pytest.mark.netns
 @pytest.mark.timeout(90)
+async def test_an_address_may_have_neighbour_entries_on_other_links(node: AgentNode) -> None:
+    address = await node.address_of("web")
+    remember(node, "web", address)
+    node.host.run(["ip", "neighbour", "add", address, "lladdr", "02:00:00:00:00:77", "dev", "eth0", "nud", "stale"])
+    assert (await inspect(node))[1]["differences"] == []
+
+
+@pytest.mark.netns
+@pytest.mark.timeout(90)
 async def test_tells_what_somebody_did_to_pods(node: AgentNode) -> None:
     for name in ("web", "db"):
         remember(node, name, await node.address_of(name))

@@ -157,7 +157,7 @@ def test_pod_of_both_families_uses_its_own_eni_with_each(dual: DualNode) -> None
 
 
 @pytest.mark.parametrize("node_port", [True, False])
-def test_node_port_of_ipv6_answers_by_the_primary_while_it_is_supported(dual: DualNode, node_port: bool) -> None:  # noqa: FBT001  # a table's column
+def test_node_port_of_ipv6_answers_by_the_primary_while_it_is_supported(*, dual: DualNode, node_port: bool) -> None:
     converge(dual, BOTH, NetworkSettings(node_port_support=node_port))
     dual.tell(dual.plug_pod("eni1", ON_SECONDARY_V6))
     chain = f"type nat hook prerouting priority dstnat; tcp dport 30080 dnat to [{ON_SECONDARY_V6}]:8080;"

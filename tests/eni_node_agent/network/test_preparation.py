@@ -38,7 +38,7 @@ def test_lets_the_node_forward_and_loosens_the_primary_eni_alone(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("early_demux", "value"), [(True, "1"), (False, "0")])
-def test_early_look_ups_of_sockets_are_as_asked(tmp_path: Path, early_demux: bool, value: str) -> None:  # noqa: FBT001
+def test_early_look_ups_of_sockets_are_as_asked(*, tmp_path: Path, early_demux: bool, value: str) -> None:
     proc = proc_of(tmp_path)
     (proc / "sys/net/ipv4/tcp_early_demux").write_text("2")
     prepare(proc, early_demux=early_demux, ipv6_egress=False)

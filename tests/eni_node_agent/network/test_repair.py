@@ -286,7 +286,7 @@ async def test_rule_of_ours_that_others_double_starts_no_fight(watched: Watched,
 
 async def test_rules_of_amazons_images_are_left_and_are_no_conflict(watched: Watched, node: Node) -> None:
     for words in (["10.0.1.20"], ["10.0.1.21"], ["10.0.1.48/28"]):
-        node.run(["ip", "rule", "add", "from", *words, "lookup", "10001", "priority", "10101"])
+        node.run(["ip", "rule", "add", "from", *words, "lookup", "10001", "priority", "10001"])
     await watched.network.ensure(BOTH)
     assert watched.network.state == NetworkState(frozenset(READY))
     assert node.run(["ip", "rule"]).stdout.count("lookup 10001") == 3

@@ -8,7 +8,7 @@ import pytest
 
 from eni_crds.nodeippool import Family
 from eni_node_agent.network import ruleset
-from eni_node_agent.network.desired import Firewall, Snat, SnatPorts
+from eni_node_agent.network.desired import EGRESS_CIDRS, Egress, Firewall, Snat, SnatPorts
 from eni_node_agent.network.firewall import FirewallTables
 from eni_node_agent.network.libnftables import NftablesError
 from eni_testing.nodes import Node
@@ -18,6 +18,11 @@ SNATS = [None, *(Snat("10.0.1.10", ports, exempt) for ports, exempt in product(S
 COMBINATIONS = [
     Firewall(snat, node_port=node_port, primary_ifname="eth0", veth_prefix="eni", mark=mark)
     for snat, node_port, mark in product(SNATS, (True, False), (0x80, 0xFFFFFFFF))
+]
+COMBINATIONS += [
+    Firewall(None, node_port, "eth0", "eni", 0x80, family, egress)
+    for family, node_port in product(Family, (True, False))
+    for egress in (None, *(Egress(EGRESS_CIDRS[family], None, ports) for ports in SnatPorts))
 ]
 USUAL = Firewall(
     snat=Snat("10.0.1.10", SnatPorts.PRNG, ("10.0.0.0/16",)),
@@ -39,7 +44,7 @@ def table(node: Node) -> Iterator[FirewallTables]:
 def test_nftables_takes_every_combination_and_shows_it_unchanged(node: Node, table: FirewallTables) -> None:
     for firewall in COMBINATIONS:
         node.do(table.replace, [firewall])
-        assert node.do(table.current) == ({} if firewall.is_empty else {firewall.family: firewall})
+        assert node.do(table.current).get(firewall.family) == (None if firewall.is_empty else firewall)
 
 
 @pytest.mark.netns
@@ -112,3 +117,19 @@ def test_without_node_ports_arrivals_are_not_marked() -> None:
 
 def test_with_neither_there_is_no_table() -> None:
     assert ruleset.replacement(replace(USUAL, snat=None, node_port=False)) == ruleset.removal(Family.IPV4)
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "expected"),
+    [
+        (Family.IPV4, "10.0.1.10", "ip saddr 169.254.172.0/22 ip daddr != 224.0.0.0/4 snat to 10.0.1.10 fully-random"),
+        (Family.IPV6, None, "ip6 saddr fd00::ac:0/118 ip6 daddr != ff00::/8 masquerade fully-random"),
+    ],
+)
+def test_multicast_of_node_local_addresses_is_not_translated(
+    family: Family, address: str | None, expected: str
+) -> None:
+    egress = Egress(EGRESS_CIDRS[family], address, SnatPorts.PRNG)
+    text = ruleset.replacement(replace(USUAL, snat=None, node_port=False, family=family, egress=egress))
+    assert expected in text
+    assert "arriving" not in text

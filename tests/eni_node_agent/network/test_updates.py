@@ -14,9 +14,9 @@ from eni_lab.fabric.outside import ADDRESS as OUTSIDE
 from eni_node_agent.network.converge import Converger
 from eni_node_agent.network.desired import HostState, NetworkSettings, Rule, desired
 from eni_node_agent.network.drift import Observed, Verb, changes
+from eni_testing.flows import Flow, answering
 from eni_testing.nodes import NEIGHBOUR, PRIMARY, SECONDARY, VPC, Node, supply_eni, supply_of
 from eni_testing.routed import RoutedLab
-from eni_testing.traffic import Flow, answering
 
 UPDATES = 100
 ON_ADDRESS, ON_PREFIX, FAR = "10.0.1.24", "10.0.1.50", "10.0.2.11"

@@ -57,6 +57,7 @@ class AgentNode:
         self.api = ApiServer()
         self.variables: dict[str, str] = {}
         self.python = sys.executable
+        self.arguments = ["-m", "eni_node_agent", "run"]
         self._process: subprocess.Popen[bytes] | None = None
         self._pods: dict[str, Host] = {}
         self._runtime = ThreadPoolExecutor(64, "runtime")
@@ -81,12 +82,10 @@ class AgentNode:
         """What the agents of this node have logged."""
         return (self.folder / "log").read_text()
 
-    @property
-    def process_id(self) -> int:
-        """The running agent's; fails the test when it has ended."""
-        assert self._process is not None
-        assert self._process.poll() is None, self.log[-2000:]
-        return self._process.pid
+    def stalls(self) -> list[dict[str, Any]]:
+        """Returns what the agents have logged of stalls, those that only the machine's load made among them."""
+        lines = [json.loads(line) for line in self.log.splitlines() if '"event loop stalled"' in line]
+        return [{key: line[key] for key in ("seconds", "own_seconds", "ran", "stalls")} for line in lines]
 
     @contextlib.asynccontextmanager
     async def api_server(self) -> AsyncIterator[Self]:
@@ -111,7 +110,7 @@ class AgentNode:
             "ENI_STATE_DIR": str(self.folder / "state"),
             "ENI_HTTP_ADDRESS": HTTP,
         }
-        command = [self.python, "-m", "eni_node_agent", "run"]
+        command = [self.python, *self.arguments]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
@@ -126,8 +125,9 @@ class AgentNode:
 
     @property
     def pid(self) -> int:
-        """Of the agent that runs."""
+        """Of the agent that runs; fails the test when it has ended."""
         assert self._process is not None, "no agent runs"
+        assert self._process.poll() is None, self.log[-2000:]
         return self._process.pid
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -154,11 +154,12 @@ class AgentNode:
         """Waits until the agent has told the runtime of the node."""
         await eventually(self.conflist.exists, "the conflist is written", within=15)
 
-    async def add(self, name: str, *, within: float = 25) -> cni.Outcome:
+    async def add(self, name: str, *, within: float = 25, annotations: dict[str, str] | None = None) -> cni.Outcome:
         """Has a pod set up, as the runtime would; its namespace is kept until ``close``."""
         if name not in self._pods:
             self._pods[name] = Host()
-        return await self._in_runtime("ADD", name, self._pods[name].path, within)
+        fields = {"runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations or {}}}
+        return await self._in_runtime("ADD", name, self._pods[name].path, within, fields)
 
     async def delete(self, name: str) -> cni.Outcome:
         """Has a pod taken down, as the runtime would."""
@@ -173,6 +174,16 @@ class AgentNode:
         assert outcome.exit_code == 0, outcome.stdout
         address: str = outcome.json["ips"][0]["address"]
         return address.removesuffix("/32")
+
+    async def addresses_of(self, name: str, annotations: dict[str, str] | None = None) -> list[str]:
+        """Has a pod set up; returns all its addresses, with masks."""
+        outcome = await self.add(name, annotations=annotations)
+        assert outcome.exit_code == 0, outcome.stdout
+        return [ip["address"] for ip in outcome.json["ips"]]
+
+    def pod(self, name: str) -> Host:
+        """Returns a pod's namespace."""
+        return self._pods[name]
 
     async def status(self) -> cni.Outcome:
         """Asks for STATUS."""
@@ -196,19 +207,21 @@ class AgentNode:
         self.host.close()
         shutil.rmtree(self.folder)
 
-    async def _in_runtime(self, command: str, name: str, netns: str, within: float = 25) -> cni.Outcome:
+    async def _in_runtime(
+        self, command: str, name: str, netns: str, within: float = 25, fields: dict[str, Any] | None = None
+    ) -> cni.Outcome:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._runtime, self._command, command, name, netns, within)
+        return await loop.run_in_executor(self._runtime, self._command, command, name, netns, within, fields or {})
 
     def _accepts(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:
             return client.connect_ex(str(self.socket_path)) == 0
 
-    def _command(self, command: str, name: str, netns: str, within: float) -> cni.Outcome:
+    def _command(self, command: str, name: str, netns: str, within: float, fields: dict[str, Any]) -> cni.Outcome:
         variables = cni.environ(command, container_id=name or "none", netns=netns)
         arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name};K8S_POD_UID=uid-{name}"
         variables |= {"ENI_AGENT_SOCKET": str(self.socket_path), "CNI_ARGS": arguments}
-        config: dict[str, Any] = {**cni.CONFIG, "cniVersion": "1.1.0"}
+        config: dict[str, Any] = {**cni.CONFIG, "cniVersion": "1.1.0", **fields}
         return cni.run(cni.PYTHON_FORWARDER, variables, json.dumps(config).encode(), timeout=within)
 
 
