@@ -56,14 +56,19 @@ def place(routes: Collection[tuple[int, str, str, int]], ifindex: int | None) ->
         routes: of the pod, in all tables, as ``messages.parse_route`` returns them.
         ifindex: of the sandbox's interface where it is there already; it keeps its number. None: it is not.
     """
-    ways = [(oif, table) for table, destination, _, oif in routes if destination in _EVERYWHERE or destination in _HOPS]
-    for oif, table in ways:
+    found = ways(routes)
+    for oif, table in found:
         if oif == ifindex:
             return 0 if table == messages.RT_TABLE_MAIN else table
-    if messages.RT_TABLE_MAIN not in (table for _, table in ways):
+    if messages.RT_TABLE_MAIN not in (table for _, table in found):
         return 0
     taken = {table for table, *_ in routes}
     return next((number for number in range(1, MOST_PLACES) if number not in taken), MOST_PLACES)
+
+
+def ways(routes: Collection[tuple[int, str, str, int]]) -> list[tuple[int, int]]:
+    """Returns link index and table of a pod's ways to everywhere, and of next hops like ours."""
+    return [(oif, table) for table, destination, _, oif in routes if destination in _EVERYWHERE or destination in _HOPS]
 
 
 def routes_of(where: Socket, links: Collection[PodLink]) -> list[tuple[int, str, str, int]]:

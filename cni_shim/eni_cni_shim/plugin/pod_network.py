@@ -233,7 +233,9 @@ def _differences(
 
 def _place(pod_socket: netlink.Socket, assignment: Assignment) -> int:
     routes = pod_links.routes_of(pod_socket, assignment.links)
-    own = _find_link(pod_socket, assignment.links[0].ifname) if routes else None
+    if not pod_links.ways(routes):
+        return 0
+    own = _find_link(pod_socket, assignment.links[0].ifname)
     return pod_links.place(routes, None if own is None else own.ifindex)
 
 
