@@ -211,16 +211,22 @@ def version_of(stdin: bytes) -> str:
     return version if isinstance(version, str) and version in VERSIONS else VERSIONS[-1]
 
 
-def dump_result(invocation: Invocation, links: Sequence[Ends]) -> bytes:
-    """Returns ADD's result in the shape of the configuration's version, the link that was asked for first."""
+def dump_result(invocation: Invocation, links: Sequence[Ends], first: int = 0) -> bytes:
+    """Returns ADD's result in the shape of the configuration's version.
+
+    Args:
+        invocation: the request.
+        links: those made, the one that was asked for first.
+        first: its number among the links of its pod; only number 0 is the pod's way to everywhere.
+    """
     version = invocation.config.cni_version
     ends = [end for link in links for end in _ends(link, invocation.netns)]
     if version == "1.1.0":
         ends = [{**end, "mtu": invocation.config.mtu} for end in ends]
-    ips = [_ip(number, address) for number, link in enumerate(links) for address in link.addresses]
+    ips = [_ip(index, first + index, address) for index, link in enumerate(links) for address in link.addresses]
     if version.startswith("0."):
         ips = [{"version": "6" if ":" in ip["address"] else "4", **ip} for ip in ips]
-    routes = [_default_route(address) for address in links[0].addresses]
+    routes = [_default_route(address) for address in links[0].addresses] if first == 0 else []
     return _dump({"cniVersion": version, "interfaces": ends, "ips": ips, "routes": routes, "dns": {}})
 
 
@@ -246,10 +252,10 @@ def _ends(link: Ends, netns: str) -> list[dict[str, Any]]:
     return [{"name": host.name, "mac": host.mac}, {"name": pod.name, "mac": pod.mac, "sandbox": netns}]
 
 
-def _ip(number: int, address: str) -> dict[str, Any]:
+def _ip(index: int, number: int, address: str) -> dict[str, Any]:
     """``interface`` counts both ends of each link: the pod's end of link 0 is 1, that of link 1 is 3."""
     hop = gateway(number, ipv6=":" in address)
-    return {"address": with_mask(address), "gateway": hop, "interface": 2 * number + 1}
+    return {"address": with_mask(address), "gateway": hop, "interface": 2 * index + 1}
 
 
 def _default_route(address: str) -> dict[str, str]:

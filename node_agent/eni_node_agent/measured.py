@@ -159,10 +159,10 @@ class MeasuredNetwork:
         """Seconds for which the longest of the works under way has been; 0: there is none."""
         return self._clock() - min(self._works.values(), default=self._clock())
 
-    async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
-        """Sets up the sandbox's interface."""
+    async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
+        """Sets up the sandbox's links."""
         with self._working():
-            await self._network.add(netns, assignment, mtu)
+            return await self._network.add(netns, assignment, mtu)
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
         """Returns in sentences what differs."""

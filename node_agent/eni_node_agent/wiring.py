@@ -126,7 +126,7 @@ class Agent:
                     extra={"addresses": [a for item in adopted for a in item.all_addresses]},
                 )
             self._flow.restore()
-            await self._sweep(grace=0.0)  # whose DEL came while no agent ran
+            await self._sweep()  # whose DEL came while no agent ran
             pod_network = TakenOverPodNetwork(self._takeover, self._settings.proc_sys)
             stack.push_async_callback(pod_network.aclose)
             network = MeasuredNetwork(pod_network, self._metrics, self._clock)
@@ -242,9 +242,9 @@ class Agent:
             await self._sweep()
             await asyncio.sleep(TICK_SECONDS)
 
-    async def _sweep(self, grace: float = gc.GRACE_SECONDS) -> None:
+    async def _sweep(self) -> None:
         links = await self._network.host_links()
-        for key in gc.departed(self._ledger, links, self._clock(), grace=grace):
+        for key in gc.departed(self._ledger, links, self._clock(), self._pool.asked_at):
             await self._takeover.remove_rules_of(key)
             assignment = await self._pool.release(key)
             if assignment is not None:

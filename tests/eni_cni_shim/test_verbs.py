@@ -43,7 +43,7 @@ class Network:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
+    async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
         assert (netns, mtu) == (NETNS_FD, 9001)
         self.there[assignment.host_ifname] = assignment.address
         self.waiting += 1
@@ -52,6 +52,7 @@ class Network:
         self.steps.append(("add", assignment.address))
         if self.failure is not None:
             raise self.failure
+        return 0
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
         assert (netns, mtu, assignment.address in self.there.values()) == (NETNS_FD, 9001, True)

@@ -30,10 +30,11 @@ class Network:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def add(self, _: int, __: Assignment, ___: int) -> None:
+    async def add(self, _: int, __: Assignment, ___: int) -> int:
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
+        return 0
 
     async def check(self, _: int, __: Assignment, ___: int) -> list[str]:
         return ["a route is missing"]

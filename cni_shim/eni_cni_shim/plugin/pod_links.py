@@ -29,14 +29,53 @@ RULE_PRIORITY: Final = 1
 """Of a rule inside the pod, as in VPC CNI: right after the kernel's own for local addresses."""
 
 
+MOST_PLACES: Final = 200
+"""Next hops and tables of a pod's own that we count through; the kernel's own tables begin at 253."""
+_EVERYWHERE: Final = frozenset({"0.0.0.0/0", "::/0"})
+_HOPS: Final = frozenset(f"{spec.gateway(number, ipv6=False)}/32" for number in range(MOST_PLACES))
+
+
 class Made(NamedTuple):
     """A link of a pod whose veth is there."""
 
     number: int
-    """Place among the pod's links; 0 is the one the runtime has asked for."""
+    """Place among the pod's links; 0 has the default routes of the main table."""
     link: PodLink
     veth: messages.Link
     """The host's end."""
+
+
+def place(routes: Collection[tuple[int, str, str, int]], ifindex: int | None) -> int:
+    """Returns the number of a sandbox's first link in its pod.
+
+    0, unless the pod has a way to everywhere already: another sandbox of ours is in it, or another network's link, as
+    a meta-plugin makes them. Then it is the first number whose table is free, and the link serves what is sent from
+    its addresses, as a further card's link does.
+
+    Args:
+        routes: of the pod, in all tables, as ``messages.parse_route`` returns them.
+        ifindex: of the sandbox's interface where it is there already; it keeps its number. None: it is not.
+    """
+    found = ways(routes)
+    for oif, table in found:
+        if oif == ifindex:
+            return 0 if table == messages.RT_TABLE_MAIN else table
+    if messages.RT_TABLE_MAIN not in (table for _, table in found):
+        return 0
+    taken = {table for table, *_ in routes}
+    return next((number for number in range(1, MOST_PLACES) if number not in taken), MOST_PLACES)
+
+
+def ways(routes: Collection[tuple[int, str, str, int]]) -> list[tuple[int, int]]:
+    """Returns link index and table of a pod's ways to everywhere, and of next hops like ours."""
+    return [(oif, table) for table, destination, _, oif in routes if destination in _EVERYWHERE or destination in _HOPS]
+
+
+def routes_of(where: Socket, links: Collection[PodLink]) -> list[tuple[int, str, str, int]]:
+    """Returns a namespace's routes of the families that the links have."""
+    families = (socket.AF_INET, socket.AF_INET6) if any(map(has_ipv6, links)) else (socket.AF_INET,)
+    dumps = (where.dump(messages.get_routes(family)) for family in families)
+    return [messages.parse_route(answer.body) for answers in dumps for answer in answers]
 
 
 @functools.lru_cache(maxsize=1024)

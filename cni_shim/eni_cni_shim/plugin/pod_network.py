@@ -47,14 +47,17 @@ class PodNetwork:
         self._reaper = ThreadPoolExecutor(1, "veth-reaper")
         self._timer: asyncio.TimerHandle | None = None
 
-    async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
+    async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
         """Sets up the sandbox's links; does nothing to those that are there already as they should be.
+
+        Returns:
+            The number of the first link in its pod, see ``pod_links.place``.
 
         Raises:
             NetnsError: the descriptor is not of a network namespace other than the host's.
             PodNetworkError: the kernel refused; what was done is left for ``remove``.
         """
-        await self._run(self._workers, add, netns, assignment, mtu, self._proc_sys)
+        return await self._run(self._workers, add, netns, assignment, mtu, self._proc_sys)
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
         """Returns in sentences where the kernel differs from what ``add`` has set up; raises as ``add`` does."""
@@ -87,25 +90,27 @@ class PodNetwork:
             raise
 
 
-def add(netns: int, assignment: Assignment, mtu: int, proc_sys: Path = Path("/proc/sys")) -> None:
+def add(netns: int, assignment: Assignment, mtu: int, proc_sys: Path = Path("/proc/sys")) -> int:
     """Does what ``PodNetwork.add`` says, in the calling thread."""
     with _sockets(netns) as (host_socket, pod_socket), _refusals(f"set up {_described(assignment)}"):
         made = []
-        for number, link in enumerate(assignment.links):
-            veth = _ensure_veth(host_socket, pod_socket, number, assignment, netns, mtu)
+        first = _place(pod_socket, assignment)
+        for index, link in enumerate(assignment.links):
+            veth = _ensure_veth(host_socket, pod_socket, index, assignment, netns, mtu)
             if veth is not None:
                 sysctls.guard_host_end(proc_sys, link.host_ifname)
-                made.append(Made(number, link, veth))
+                made.append(Made(first + index, link, veth))
         if made:
             _enable_ipv6(netns, [each.link for each in made], proc_sys)
             _program(host_socket, pod_socket, made, assignment)
+        return first
 
 
 def check(netns: int, assignment: Assignment, mtu: int) -> list[str]:
     """Does what ``PodNetwork.check`` says, in the calling thread."""
     with _sockets(netns) as (host_socket, pod_socket), _refusals(f"read the network of {assignment.address}"):
-        numbers = range(len(assignment.links))
-        return [f for number in numbers for f in _differences(host_socket, pod_socket, number, assignment, mtu)]
+        indexes = range(len(assignment.links))
+        return [f for index in indexes for f in _differences(host_socket, pod_socket, index, assignment, mtu)]
 
 
 def remove(assignment: Assignment) -> bool:
@@ -152,14 +157,14 @@ def _described(assignment: Assignment) -> str:
 
 
 def _ensure_veth(
-    host_socket: netlink.Socket, pod_socket: netlink.Socket, number: int, assignment: Assignment, netns: int, mtu: int
+    host_socket: netlink.Socket, pod_socket: netlink.Socket, index: int, assignment: Assignment, netns: int, mtu: int
 ) -> messages.Link | None:
     """Returns the host's end of a new veth; None when the whole link is there already."""
-    pair = pod_links.veth_of(assignment.links[number], netns, mtu)
+    pair = pod_links.veth_of(assignment.links[index], netns, mtu)
     try:
         return _create(host_socket, pair)
     except FileExistsError:
-        if not _differences(host_socket, pod_socket, number, assignment, mtu):
+        if not _differences(host_socket, pod_socket, index, assignment, mtu):
             return None
         # Of this sandbox by its name: just removed, or half made by an agent that was killed.
         _retire(host_socket, pair.name)
@@ -173,7 +178,7 @@ def _create(host_socket: netlink.Socket, veth: messages.Veth) -> messages.Link:
 
 
 def _program(host_socket: netlink.Socket, pod_socket: netlink.Socket, made: list[Made], assignment: Assignment) -> None:
-    rules = pod_links.rules_of(pod_socket) if len(assignment.links) > 1 else ()
+    rules = pod_links.rules_of(pod_socket) if any(each.number for each in made) else ()
     try:
         pod_socket.request(*(message for each in made for message in pod_links.pod_messages(each, rules)))
         table = assignment.route_table
@@ -209,9 +214,9 @@ def _retire(host_socket: netlink.Socket, ifname: str) -> bool:
 
 
 def _differences(
-    host_socket: netlink.Socket, pod_socket: netlink.Socket, number: int, assignment: Assignment, mtu: int
+    host_socket: netlink.Socket, pod_socket: netlink.Socket, index: int, assignment: Assignment, mtu: int
 ) -> list[str]:
-    link = assignment.links[number]
+    link = assignment.links[index]
     host, pod, _ = pod_links.ends(link)
     host_link, pod_link = _find_link(host_socket, host.name), _find_link(pod_socket, pod.name)
     found = pod_links.link_differences(pod, pod_link, mtu) + pod_links.link_differences(host, host_link, mtu)
@@ -219,11 +224,19 @@ def _differences(
         return found
     if host_link.peer_ifindex != pod_link.ifindex:
         found.append(f"{host.name} does not lead to {pod.name}")
-    made = Made(number, link, host_link._replace(peer_ifindex=pod_link.ifindex))
+    made = Made(_place(pod_socket, assignment) + index, link, host_link._replace(peer_ifindex=pod_link.ifindex))
     ipv6 = pod_links.has_ipv6(link)
     found += pod_links.pod_differences(made, pod_links.View(pod_socket, ipv6=ipv6))
     host_view = pod_links.View(host_socket, ipv6=ipv6)
     return found + pod_links.host_differences(made, host_view, assignment.route_table)
+
+
+def _place(pod_socket: netlink.Socket, assignment: Assignment) -> int:
+    routes = pod_links.routes_of(pod_socket, assignment.links)
+    if not pod_links.ways(routes):
+        return 0
+    own = _find_link(pod_socket, assignment.links[0].ifname)
+    return pod_links.place(routes, None if own is None else own.ifindex)
 
 
 def _find_link(where: netlink.Socket, name: str) -> messages.Link | None:

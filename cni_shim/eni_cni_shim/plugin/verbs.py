@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 class Network(Protocol):
     """What the verbs need from ``pod_network.PodNetwork``, which tells the errors."""
 
-    async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
-        """Sets up the sandbox's links."""
+    async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
+        """Sets up the sandbox's links; returns the number of the first in its pod."""
         ...
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
@@ -48,7 +48,7 @@ class Plugin:
     def __init__(self, pool: AddressPool, network: Network) -> None:
         self._pool = pool
         self._network = network
-        self._setting_up: dict[SandboxKey, asyncio.Task[Assignment]] = {}
+        self._setting_up: dict[SandboxKey, asyncio.Task[tuple[Assignment, int]]] = {}
 
     async def handle(self, request: Request, netns: int | None) -> Reply:
         """Returns the answer to any request, an error as the specification has it. Raises nothing but CancelledError.
@@ -88,27 +88,27 @@ class Plugin:
         self._setting_up[sandbox.key] = task
         task.add_done_callback(lambda _: self._setting_up.pop(sandbox.key))
         try:
-            assignment = await task
+            assignment, first = await task
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
             message = f"another request for the container {invocation.container_id} ended this ADD"
             raise CniError(Code.TRY_AGAIN, message) from None
-        result = spec.dump_result(invocation, pod_links.ends_of(assignment))
+        result = spec.dump_result(invocation, pod_links.ends_of(assignment), first)
         previous = invocation.config.previous
         return result if previous is None else chaining.append(previous, result)
 
-    async def _set_up(self, sandbox: Sandbox, netns: int, mtu: int) -> Assignment:
+    async def _set_up(self, sandbox: Sandbox, netns: int, mtu: int) -> tuple[Assignment, int]:
         """Assigns, then programs. Whatever fails, addresses that were not the sandbox's before are not left to it."""
         was_assigned = self._pool.find(sandbox.key) is not None
         assignment = await self._pool.assign(sandbox)
         try:
-            await self._network.add(netns, assignment, mtu)
+            first = await self._network.add(netns, assignment, mtu)
         except BaseException:
             if not was_assigned:
                 await self._take_down(assignment)
             raise
-        return assignment
+        return assignment, first
 
     async def _take_down(self, assignment: Assignment) -> None:
         """First the network, then the address: nobody else may have it while packets still reach the old sandbox."""

@@ -5,7 +5,7 @@ Decides what is adopted at start and what is released by the sweep. The CNI verb
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
@@ -17,7 +17,7 @@ from eni_node_agent.sandbox import names
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 60.0
-"""A younger sandbox may not have its link yet: ADD assigns first and makes the link then."""
+"""A sandbox asked for later than that may not have its link yet: ADD assigns first and makes the link then."""
 
 
 def adopt_from_kernel(ledger: Ledger, pod_routes: Mapping[str, str], now: float) -> list[Holding]:
@@ -43,22 +43,24 @@ def adopt_from_kernel(ledger: Ledger, pod_routes: Mapping[str, str], now: float)
 
 
 def departed(
-    ledger: Ledger, host_links: Collection[str], now: float, *, grace: float = GRACE_SECONDS
+    ledger: Ledger, host_links: Collection[str], now: float, asked_at: Callable[[SandboxKey], float]
 ) -> list[SandboxKey]:
     """Returns the sandboxes whose host links are gone, and with them their netns: no DEL that matters will come.
 
-    One link of several may have been deleted in the pod, which lives on.
+    One link of several may have been deleted in the pod, which lives on. A sandbox this agent was never asked for is a
+    predecessor's: no ADD of it is under way, so it needs no grace.
 
     Args:
         ledger: the ledger.
         host_links: names of all links on the host.
         now: seconds since boot.
-        grace: age from which a sandbox must have its link; at the agent's start none, for no ADD is under way then.
+        asked_at: when this agent gave a sandbox its addresses last, in seconds since boot; minus infinity: never.
     """
     return [
         holding.sandbox.key
         for holding in ledger.holdings()
-        if now - holding.since >= grace and not any(link.host_ifname in host_links for link in holding.links)
+        if now - asked_at(holding.sandbox.key) > GRACE_SECONDS
+        and not any(link.host_ifname in host_links for link in holding.links)
     ]
 
 

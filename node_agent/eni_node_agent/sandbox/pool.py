@@ -88,6 +88,7 @@ class SandboxPool:
         self._exhausted = exhausted
         self._veth_prefix = veth_prefix
         self._waiters: collections.deque[_Waiter] = collections.deque()
+        self._asked: dict[SandboxKey, float] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._unavailable = "the agent is starting"
         self._limits_pods = False
@@ -106,6 +107,7 @@ class SandboxPool:
         if not holdings:
             holdings = [await self._wait(sandbox)]
         self._pressed()
+        self._asked.update((holding.sandbox.key, self._clock()) for holding in holdings)
         assignment = self._assignment(holdings, sandbox)
         log.debug("address assigned", extra=_names(assignment))
         return assignment
@@ -122,6 +124,7 @@ class SandboxPool:
         try:
             for holding in holdings:
                 self._ledger.release(holding.sandbox.key, self._clock())
+                self._asked.pop(holding.sandbox.key, None)
         except JournalError as error:
             raise PoolUnavailableError(str(error)) from error
         self._pressed()
@@ -134,6 +137,10 @@ class SandboxPool:
         """Returns what the key holds."""
         holdings = self._held(key)
         return self._assignment(holdings, dataclasses.replace(holdings[0].sandbox, key=key)) if holdings else None
+
+    def asked_at(self, key: SandboxKey) -> float:
+        """Returns when a sandbox was given its addresses last, in seconds since boot; minus infinity: not by us."""
+        return self._asked.get(key, float("-inf"))
 
     def assignments(self) -> Collection[Assignment]:
         """Returns all that is assigned to sandboxes known by their key; not what was adopted from the kernel alone."""
@@ -198,9 +205,12 @@ class SandboxPool:
 
     def _try(self, sandbox: Sandbox) -> Holding | None:
         try:
-            return self._ledger.assign(sandbox, self._clock(), self._name)
+            holding = self._ledger.assign(sandbox, self._clock(), self._name)
         except JournalError as error:
             raise PoolUnavailableError(str(error)) from error
+        if holding is not None:
+            self._asked[sandbox.key] = self._clock()
+        return holding
 
     async def _wait(self, sandbox: Sandbox) -> Holding:
         waiter = _Waiter(sandbox, asyncio.get_running_loop().create_future())
@@ -244,6 +254,7 @@ class SandboxPool:
         """Releases what came in the very moment its asker left; the sweep does it later where this cannot."""
         try:
             self._ledger.release(key, self._clock())
+            self._asked.pop(key, None)
         except JournalError as error:
             log.warning("address of a sandbox that gave up is kept until the sweep", extra={"error": str(error)})
 

@@ -132,6 +132,68 @@ def test_as_the_default_delegate_of_a_meta_plugin_with_another_network_beside(si
     assert f"{address} " not in site.routes()
 
 
+def test_several_attachments_of_ours_live_in_one_pod(site: Site, pod: Pod) -> None:
+    """eth0 is the way to everywhere; what is sent from the address of net1 or net2 goes by it, by its own table."""
+    delegates = [{**OURS, "name": name} for name in ("eni", "storage", "backup")]
+    tool = site.tool("current", {"type": "meta", "delegates": delegates, "state": str(site.state)}, version="1.1.0")
+    assert tool.call("add", pod.path, network="meta-network").exit_code == 0
+    results = {name: json.loads((site.state / name).read_text()) for name in ("eth0", "net1", "net2")}
+    addresses = {name: result["ips"][0]["address"].removesuffix("/32") for name, result in results.items()}
+    assert [result["ips"][0]["gateway"] for result in results.values()] == ["169.254.1.1", "169.254.1.2", "169.254.1.3"]
+    assert [len(result["routes"]) for result in results.values()] == [1, 0, 0]
+    for name, result in results.items():
+        assert faults(result, "1.1.0", pod.path) == []
+        assert result["interfaces"][1]["name"] == name
+        assert site.machine.host.reaches(addresses[name])
+        assert pod.reaches("10.0.250.10", source=addresses[name])
+    assert "default via 169.254.1.1 dev eth0" in pod.run(["ip", "route"]).stdout
+    assert tool.call("check", pod.path, network="meta-network") == SUCCESS
+    pod.run(["ip", "route", "flush", "table", "2"])
+    broken = tool.call("check", pod.path, network="meta-network").stderr
+    assert "the pod lacks" in broken
+    assert tool.call("del", pod.path, network="meta-network") == SUCCESS
+    assert not [address for address in addresses.values() if f"{address} " in site.routes()]
+
+
+def test_one_attachment_of_several_comes_and_goes_and_the_others_stay(
+    machine: AgentNode, make_runtime: Callable[[AgentNode], Client], pod: Pod
+) -> None:
+    runtime = make_runtime(machine)
+
+    def call(verb: str, ifname: str, **fields: Any) -> Any:
+        return runtime.call(verb, container_id="several", netns=pod.path, ifname=ifname, name=f"of-{ifname}", **fields)
+
+    first = call("ADD", "eth0").json
+    for _ in range(3):  # the rule of the last one is still in the pod
+        second = call("ADD", "net1")
+        assert second.exit_code == 0, second
+        assert call("ADD", "net1") == second, "again, the same"
+        assert call("CHECK", "net1", prevResult=second.json) == DONE
+        assert call("CHECK", "eth0", prevResult=first) == DONE
+        assert call("DEL", "net1") == DONE
+        assert pod.reaches("10.0.250.10")
+        assert call("CHECK", "eth0", prevResult=first) == DONE
+    assert call("DEL", "eth0") == DONE
+
+
+def test_beside_another_networks_default_route_ours_keeps_to_its_own_addresses(site: Site, pod: Pod) -> None:
+    for plugin in ("ptp", "host-local"):
+        shutil.copy(require_plugin(plugin), site.machine.folder / "bin" / plugin)
+    ipam: dict[str, Any] = {"type": "host-local", "subnet": "192.168.78.0/24", "dataDir": str(site.state / "ipam")}
+    ipam["routes"] = [{"dst": "0.0.0.0/0"}]
+    delegates = [{"type": "ptp", "name": "other", "ipam": ipam}, {**OURS, "name": "eni"}]
+    tool = site.tool("current", {"type": "meta", "delegates": delegates, "state": str(site.state)})
+    assert tool.call("add", pod.path, network="meta-network").exit_code == 0
+    before = pod.run(["ip", "route"]).stdout
+    assert "default via 192.168.78.1 dev eth0" in before
+    result = json.loads((site.state / "net1").read_text())
+    address = result["ips"][0]["address"].removesuffix("/32")
+    assert pod.reaches("10.0.250.10", source=address)
+    assert result["routes"] == []
+    assert tool.call("check", pod.path, network="meta-network") == SUCCESS
+    assert tool.call("del", pod.path, network="meta-network") == SUCCESS
+
+
 def test_the_network_of_an_attachment_is_the_configurations_name(
     machine: AgentNode, static_forwarder: list[str], pod: Pod
 ) -> None:

@@ -36,6 +36,13 @@ events_logger = "none"
 log_driver = "none"
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 """
+HOLD = """
+mkdir -p /run/netns
+for place in /var/lib /run/netns; do mount -t tmpfs none $place; done
+mkdir /var/lib/cni
+echo ready
+exec sleep infinity
+"""
 
 
 class Podman:
@@ -56,8 +63,10 @@ class Podman:
         ]
         self._options = [*folders, "--storage-driver=vfs"]
         # What one podman mounts, as a container's namespace, the next must see, and nobody else.
-        holder = ["nsenter", f"--net={node.host.path}", "unshare", "--mount", "sleep", "infinity"]
-        self._holder = subprocess.Popen(holder)
+        holder = ["nsenter", f"--net={node.host.path}", "unshare", "--mount", "sh", "-ec", HOLD]
+        self._holder = subprocess.Popen(holder, stdout=subprocess.PIPE)
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"ready\n"
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         inside = ["nsenter", f"--target={self._holder.pid}", "--mount", "--net"]
@@ -68,6 +77,8 @@ class Podman:
         self("rm", "--all", "--force", "--time=0")
         self._holder.send_signal(signal.SIGKILL)
         self._holder.wait()
+        assert self._holder.stdout is not None
+        self._holder.stdout.close()
 
 
 @pytest.fixture
