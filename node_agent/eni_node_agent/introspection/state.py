@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_crds.nodeippool import Supply
 from eni_node_agent.ledger.ledger import Holding
 from eni_node_agent.sandbox import names
@@ -21,15 +21,24 @@ class HeldAddresses:
     network: str
     container_id: str
     ifname: str
-    addresses: tuple[str, ...]
-    eni_id: str
-    host_ifname: str
+    links: tuple[PodLink, ...]
+    """At least one."""
     since: float
     """Seconds since boot."""
     pod_namespace: str = ""
     pod_name: str = ""
     pod_uid: str = ""
     netns: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses of the VPC."""
+        return tuple(address for link in self.links for address in link.addresses)
+
+    @property
+    def all_addresses(self) -> tuple[str, ...]:
+        """All addresses, node-local ones too."""
+        return tuple(address for link in self.links for address in link.all_addresses)
 
     @property
     def pod(self) -> str:
@@ -79,7 +88,7 @@ class State:
         """Returns the state in a JSON object; raises ValueError, KeyError or TypeError when it is none."""
         fields = dict(document)
         supply = fields.pop("supply")
-        holdings = [HeldAddresses(**{**each, "addresses": tuple(each["addresses"])}) for each in fields.pop("holdings")]
+        holdings = [HeldAddresses(**{**each, "links": _links(each["links"])}) for each in fields.pop("holdings")]
         lists: dict[str, Any] = {name: tuple(fields.pop(name)) for name in ("ready_enis", "problems", "waiting")}
         return cls(
             **fields,
@@ -91,20 +100,22 @@ class State:
 
 def held_addresses(holdings: Iterable[Holding]) -> tuple[HeldAddresses, ...]:
     """Returns the ledger's holdings as the state shows them."""
-    return tuple(_held(holding.sandbox, holding.all_addresses, holding.eni_id, holding.since) for holding in holdings)
+    return tuple(_held(holding.sandbox, holding.links, holding.since) for holding in holdings)
 
 
-def _held(sandbox: Sandbox, addresses: tuple[str, ...], eni_id: str, since: float) -> HeldAddresses:
+def _held(sandbox: Sandbox, links: tuple[PodLink, ...], since: float) -> HeldAddresses:
     return HeldAddresses(
         network=sandbox.key.network,
         container_id=sandbox.key.container_id,
         ifname=sandbox.key.ifname,
-        addresses=addresses,
-        eni_id=eni_id,
-        host_ifname=names.host_ifname(sandbox.key),
+        links=links,
         since=since,
         pod_namespace=sandbox.pod_namespace,
         pod_name=sandbox.pod_name,
         pod_uid=sandbox.pod_uid,
         netns=sandbox.netns,
     )
+
+
+def _links(documents: Iterable[Mapping[str, Any]]) -> tuple[PodLink, ...]:
+    return tuple(PodLink(**{**each, "addresses": tuple(each["addresses"])}) for each in documents)

@@ -116,7 +116,7 @@ async def test_a_dead_agents_ledger_is_read_and_left_as_it_is(node: AgentNode) -
     assert {"agent.silent", "host.differs"} <= kinds(document)
     sentences = [each["sentence"] for each in document["differences"]]
     assert "the rule 512: from all lookup 512 is missing" in sentences
-    assert "the nftables table eni-agent has no chain leaving" in sentences
+    assert "the nftables table ip eni-agent has no chain leaving" in sentences
     assert document["lookedAt"]["supply, ledger"] == "what the last agent has left"
     assert node.journal.read_bytes() == before
 
