@@ -25,17 +25,23 @@ FOUR = [f"10.0.1.{last}" for last in range(4, 8)]
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[AgentNode]:
+async def new_node() -> AsyncIterator[AgentNode]:
+    """A node on which no agent has run yet."""
     made = AgentNode()
     (made.folder / "cache" / "results").mkdir(parents=True)
     try:
         async with made.api_server():
-            await made.give(supply(eni(0, addresses=FOUR)))
-            made.start()
-            await made.until_able()
             yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+async def node(new_node: AgentNode) -> AgentNode:
+    await new_node.give(supply(eni(0, addresses=FOUR)))
+    new_node.start()
+    await new_node.until_able()
+    return new_node
 
 
 def remember(node: AgentNode, name: str, *addresses: str) -> None:
@@ -91,15 +97,17 @@ async def test_an_address_may_have_neighbour_entries_on_other_links(node: AgentN
 @pytest.mark.netns
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("families", [[Family.IPV6], [Family.IPV4, Family.IPV6]])
-async def test_both_families_and_node_local_addresses_are_looked_at(node: AgentNode, families: list[Family]) -> None:
-    node.stop()
-    node.conflist.unlink()
+async def test_both_families_and_node_local_addresses_are_looked_at(
+    new_node: AgentNode, families: list[Family]
+) -> None:
+    node = new_node
     node.variables["ENABLE_V4_EGRESS"] = "true"
     await node.give(supply(eni(0, addresses=FOUR, ipv6_prefixes=["2001:db8:0:0:1::/80"]), families=families))
     node.start()
     await node.until_able()
     outcome = await node.add("web")
     addresses = [ip["address"] for ip in outcome.json["ips"]]
+    assert len(addresses) == len(families)
     remember(node, "web", *addresses)
     code, document = await inspect(node)
     assert (code, document["differences"]) == (0, [])
