@@ -9,7 +9,7 @@ ROOTS := operator node_agent cni_shim crds e2e tests benchmarks
 export PYTHONSAFEPATH = 1
 export PATH := $(RUN):$(PATH)
 
-.PHONY: help deps demo test check lint types imports unit soak netns e2e conformance bench fleet crds requirements
+.PHONY: help deps demo test check lint types imports unit soak churn netns e2e conformance bench fleet crds requirements
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ unit: deps  ## Tests that need neither root nor a cluster
 
 soak: deps  ## The whole operator in everything at once: SOAK_SEEDS=200 times ten virtual minutes, about a second each
 	SOAK_SEEDS=$(or $(SOAK_SEEDS),200) pytest -q tests/eni_operator/controllers/test_soak.py
+
+churn: deps  ## 500 pods come and go while the agent is killed, for 5 minutes (root; SECONDS, PODS, SEED)
+	CHURN_SECONDS=$(or $(SECONDS),300) CHURN_PODS=$(or $(PODS),500) CHURN_SEED=$(or $(SEED),1) \
+		pytest -q -s tests/eni_node_agent/test_churn.py
 
 netns: deps  ## Tests of the kernel's part, in network namespaces (root)
 	pytest -q -m netns tests

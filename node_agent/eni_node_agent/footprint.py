@@ -1,17 +1,26 @@
 """Makes the process small and its pauses short, once all code is loaded.
 
-Decides nothing about what is loaded. Before: loading makes no garbage worth looking for, and each full collection looks
-at all of it. After: code is for ever, so the collector never looks at it again (a full collection takes 30 ms with it,
-in which no pod is served, and 0.3 ms without), and what loading needed of the C heap goes back to the kernel.
+Decides nothing about which modules are loaded. Before: loading makes no garbage worth looking for, and each full
+collection looks at all of it. After: code is for ever, so the collector never looks at it again, and what loading
+needed of the C heap goes back to the kernel.
 """
 
 import ctypes
 import gc
+import os
+from collections.abc import MutableMapping
+from typing import Final
+
+_WITHOUT_COMPILED_PARTS: Final = ("AIOHTTP", "FROZENLIST", "PROPCACHE", "YARL")
+"""Libraries that bring their inner loops in C and in Python. The agent has one watch and a write now and then: it does
+with the latter, which are loaded anyhow, and has 1.8 MB less resident (libstdc++ is half of that)."""
 
 
-def begin() -> None:
-    """Stops the garbage collector while code is loaded."""
+def begin(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Stops the garbage collector while code is loaded; tells libraries what not to load, unless somebody has."""
     gc.disable()
+    for library in _WITHOUT_COMPILED_PARTS:
+        environ.setdefault(f"{library}_NO_EXTENSIONS", "1")
 
 
 def settle() -> None:

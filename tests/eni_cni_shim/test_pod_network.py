@@ -184,14 +184,12 @@ async def test_what_a_dead_agent_left_to_the_reaper_goes_with_the_next(
     await eventually(lambda: reaped(node), "both veths are deleted")
 
 
-@pytest.mark.parametrize(
-    "undone", [["ip", "link", "set", WEB.host_ifname, "down"], ["ip", "neighbour", "flush", "all"]]
-)
+@pytest.mark.parametrize("undone", [f"ip link set {WEB.host_ifname} down", "ip neighbour flush all"])
 async def test_what_a_killed_agent_has_half_made_is_made_anew(
-    node: Host, network: PodNetwork, pod: Pod, undone: list[str]
+    node: Host, network: PodNetwork, pod: Pod, undone: str
 ) -> None:
     await network.add(pod.netns, WEB, MTU)
-    node.run(undone)
+    node.run(undone.split())
     pod.run(["ip", "route", "delete", "default"])
     await network.add(pod.netns, WEB, MTU)
     assert await network.check(pod.netns, WEB, MTU) == []

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import Condition, ConditionStatus, EniState, Family
 from eni_node_agent.ledger.journal import Journal
+from eni_node_agent.looplag import STALL_SECONDS
 from eni_testing.agents import NODE, AgentNode
 from eni_testing.api_server import PODS, POOLS, pod
 from eni_testing.eventually import eventually
@@ -48,6 +50,11 @@ def usage(node: AgentNode) -> dict[str, object]:
 def pod_links(node: AgentNode) -> list[str]:
     lines = node.host.run(["ip", "-brief", "link", "show", "type", "veth"]).stdout.splitlines()
     return [line.split("@")[0] for line in lines if line.startswith("eni")]
+
+
+def lag_figures(node: AgentNode) -> float:
+    found = re.search(r"^eni_agent_loop_lag_seconds_count (\S+)$", node.http("/metrics")[1], re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 async def test_a_pod_gets_its_address_once_the_operator_has_spoken(node: AgentNode) -> None:
@@ -336,6 +343,9 @@ async def test_fifty_pods_at_once_on_an_empty_pool_all_get_their_address(node: A
     await node.give(supply(eni(0, prefixes=["10.0.1.0/28", "10.0.1.16/28", "10.0.1.32/28", "10.0.1.48/28"])))
     addresses = await adding
     assert len(set(addresses)) == 50
+    seen = lag_figures(node)
+    await eventually(lambda: lag_figures(node) > seen + 1, "the loop's lag during the burst is known")
+    assert [stall for stall in node.stalls() if stall["own_seconds"] > STALL_SECONDS] == []
 
 
 async def test_a_release_is_confirmed_when_the_pod_has_gone_and_its_address_has_rested(node: AgentNode) -> None:

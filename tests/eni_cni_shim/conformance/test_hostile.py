@@ -71,12 +71,12 @@ def test_documents_made_to_hurt_are_refused_in_a_short_sentence(runtime: Client,
 
 
 def test_the_agent_lives_through_a_crowd_of_them(runtime: Client, node: AgentNode, pod: Pod) -> None:
-    before = node.process_id
+    before = node.pid
     bad = [{"stdin": b"x" * 500_000}, {"mtu": []}, {"variables": {"CNI_NETNS": "/dev/null"}}, {"version": "9.9.9"}]
     with ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(runtime.call, verb, **how) for verb in spec.REQUIRED for how in bad * 3]  # type: ignore[arg-type]
         assert {answer.result().exit_code for answer in answers} == {0, 1}
     me = uuid.uuid4().hex
     assert runtime.call("ADD", container_id=me, netns=pod.path).exit_code == 0
-    assert node.process_id == before
+    assert node.pid == before
     runtime.call("DEL", container_id=me)

@@ -57,6 +57,7 @@ class AgentNode:
         self.api = ApiServer()
         self.variables: dict[str, str] = {}
         self.python = sys.executable
+        self.arguments = ["-m", "eni_node_agent", "run"]
         self._process: subprocess.Popen[bytes] | None = None
         self._pods: dict[str, Host] = {}
         self._runtime = ThreadPoolExecutor(64, "runtime")
@@ -81,12 +82,10 @@ class AgentNode:
         """What the agents of this node have logged."""
         return (self.folder / "log").read_text()
 
-    @property
-    def process_id(self) -> int:
-        """The running agent's; fails the test when it has ended."""
-        assert self._process is not None
-        assert self._process.poll() is None, self.log[-2000:]
-        return self._process.pid
+    def stalls(self) -> list[dict[str, Any]]:
+        """Returns what the agents have logged of stalls, those that only the machine's load made among them."""
+        lines = [json.loads(line) for line in self.log.splitlines() if '"event loop stalled"' in line]
+        return [{key: line[key] for key in ("seconds", "own_seconds", "ran", "stalls")} for line in lines]
 
     @contextlib.asynccontextmanager
     async def api_server(self) -> AsyncIterator[Self]:
@@ -111,7 +110,7 @@ class AgentNode:
             "ENI_STATE_DIR": str(self.folder / "state"),
             "ENI_HTTP_ADDRESS": HTTP,
         }
-        command = [self.python, "-m", "eni_node_agent", "run"]
+        command = [self.python, *self.arguments]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
@@ -126,8 +125,9 @@ class AgentNode:
 
     @property
     def pid(self) -> int:
-        """Of the agent that runs."""
+        """Of the agent that runs; fails the test when it has ended."""
         assert self._process is not None, "no agent runs"
+        assert self._process.poll() is None, self.log[-2000:]
         return self._process.pid
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
