@@ -55,8 +55,8 @@ _record: ContextVar[_Record | None] = ContextVar("record", default=None)
 
 
 def addresses_of(assignment: Assignment | Holding) -> list[str]:
-    """Returns every address of an assignment."""
-    return list(assignment.addresses)
+    """Returns every address of an assignment, node-local ones too."""
+    return [address for link in assignment.links for address in link.all_addresses]
 
 
 class MeasuredPlugin:

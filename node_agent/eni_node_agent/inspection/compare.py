@@ -5,17 +5,16 @@ by themselves, so two looks in a row can be told apart from one difference that 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
+from eni_cni_shim.plugin.addresspool import PodLink
 from eni_crds.nodeippool import SERVING_ROLES, EniState, Supply
-from eni_node_agent.inspection.views import AgentView, Attachment, HostLink, KernelView, Neighbour, RuntimeView, Views
+from eni_node_agent.inspection.views import AgentView, Attachment, KernelView, Neighbour, RuntimeView, Views
 from eni_node_agent.introspection.state import HeldAddresses, State
 from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.network.links import is_stacked
-from eni_node_agent.sandbox.names import HOST_IFNAME_PREFIX
 
 SETTLE_SECONDS: Final = 10.0
 """A younger sandbox may not have come through the whole chain of plugins yet."""
@@ -107,52 +106,58 @@ def _ledger_and_kernel(state: State, kernel: KernelView) -> Iterator[Finding]:
             sentence = f"the pod table leads to {ifname}, and the ledger gives {address} to nobody"
             remedy = f"The address may be given to a second pod. {_RESTART}"
             yield Finding("route.no_holding", "ledger, kernel", address, sentence, remedy)
-    expected = {held.host_ifname for held in state.holdings}
-    for ifname in _strays(kernel.links, expected):
+    expected = {link.host_ifname for held in state.holdings for link in held.links}
+    for ifname in _strays(kernel, expected):
         sentence = "is the host's end of a pod's link, and the ledger knows no such sandbox"
         remedy = f"If no pod uses it: ip link delete {ifname}. {_RESTART}"
         yield Finding("link.no_holding", "ledger, kernel", ifname, sentence, remedy)
 
 
-def _strays(links: Mapping[str, HostLink], expected: set[str]) -> list[str]:
+def _strays(kernel: KernelView, expected: set[str]) -> list[str]:
     """Links that are down are on their way out: DEL sets them down and a reaper deletes them."""
     return [
         name
-        for name, link in links.items()
-        if name.startswith(HOST_IFNAME_PREFIX) and link.kind == "veth" and link.is_up and name not in expected
+        for name, link in kernel.links.items()
+        if name.startswith(kernel.veth_prefix) and link.kind == "veth" and link.is_up and name not in expected
     ]
 
 
 def _of_pod(held: HeldAddresses, kernel: KernelView) -> Iterator[Finding]:
+    for link in held.links:
+        yield from _of_link(held, link, kernel)
+
+
+def _of_link(held: HeldAddresses, wanted: PodLink, kernel: KernelView) -> Iterator[Finding]:
     def finding(kind: str, sentence: str, remedy: str = _RECREATE) -> Finding:
         return Finding(f"pod.{kind}", "ledger, kernel", held.pod, sentence, remedy)
 
-    named = ", ".join(held.addresses)
-    link = kernel.links.get(held.host_ifname)
+    ifname = wanted.host_ifname
+    link = kernel.links.get(ifname)
     if link is None:
+        named = ", ".join(wanted.addresses)
         remedy = "If the pod is gone, the agent's sweep releases the address within a minute or two. Otherwise: "
-        yield finding("no_link", f"holds {named}, and its host link {held.host_ifname} is gone", remedy + _RECREATE)
+        yield finding("no_link", f"holds {named}, and its host link {ifname} is gone", remedy + _RECREATE)
         return
     if not link.is_up:
-        yield finding("link_down", f"its host link {held.host_ifname} is down", f"ip link set {held.host_ifname} up")
-    for address in held.all_addresses:
+        yield finding("link_down", f"its host link {ifname} is down", f"ip link set {ifname} up")
+    for address in wanted.all_addresses:
         leads_to = kernel.pod_routes.get(address)
         if leads_to is None:
             yield finding("no_route", f"no route to {address} is in the pod table")
-        elif leads_to != held.host_ifname:
-            yield finding("route_elsewhere", f"packets to {address} go to {leads_to}, not to {held.host_ifname}")
+        elif leads_to != ifname:
+            yield finding("route_elsewhere", f"packets to {address} go to {leads_to}, not to {ifname}")
         if held.is_taken_over:  # VPC CNI lets the kernel ask for it
             continue
-        if Neighbour(held.host_ifname, address) not in kernel.neighbours:
-            yield finding("no_neighbour", f"{held.host_ifname} has no permanent neighbour entry for {address}")
+        if Neighbour(ifname, address) not in kernel.neighbours:
+            yield finding("no_neighbour", f"{ifname} has no permanent neighbour entry for {address}")
 
 
 def _ledger_and_runtime(state: State, runtime: RuntimeView) -> Iterator[Finding]:
     cached = [each for each in runtime.attachments if runtime.live is None or each.container_id in runtime.live]
     by_key: dict[tuple[str, ...], Attachment] = {each[:3]: each for each in cached}
-    for held in _whole_sandboxes(state.holdings):
+    for held in state.holdings:
         yield from _of_holding(held, by_key, runtime.live, age=state.now - held.since)
-    known = {address for held in state.holdings for address in held.addresses}
+    known = {address for held in state.holdings for address in held.all_addresses}
     for each in cached:
         unknown = [address for address in each.addresses if address not in known]
         if unknown:
@@ -166,16 +171,6 @@ def _ledger_and_runtime(state: State, runtime: RuntimeView) -> Iterator[Finding]
         yield Finding("address.twice", "runtime", address, f"{pods} have the same address", remedy)
 
 
-def _whole_sandboxes(holdings: Iterable[HeldAddresses]) -> Iterable[HeldAddresses]:
-    """Returns one entry for each sandbox, with the addresses of all its links: the runtime has one result of it."""
-    whole: dict[tuple[str, str, str], HeldAddresses] = {}
-    for held in holdings:
-        key = (held.network, held.container_id, held.ifname)
-        before = whole.get(key)
-        whole[key] = held if before is None else replace(before, addresses=(*before.addresses, *held.addresses))
-    return whole.values()
-
-
 def _of_holding(
     held: HeldAddresses, cached: Mapping[tuple[str, ...], Attachment], live: frozenset[str] | None, *, age: float
 ) -> Iterator[Finding]:
@@ -186,9 +181,10 @@ def _of_holding(
     if attachment is None:
         why = "runs no such sandbox" if live is not None and held.container_id not in live else "has no result of it"
         sentence = f"holds {named}, and the runtime {why}"
-        remedy = f"If no pod has {named}, it is released once the link {held.host_ifname} is gone: ip link delete."
+        link = held.links[0].host_ifname
+        remedy = f"If no pod has {named}, it is released once its link is gone: ip link delete {link}."
         yield Finding("holding.no_sandbox", "ledger, runtime", held.pod, sentence, remedy)
-    elif set(attachment.addresses) != set(held.addresses):
+    elif not set(held.addresses) <= set(attachment.addresses) <= set(held.all_addresses):
         given = ", ".join(attachment.addresses) or "none"
         sentence = f"the ledger gives it {named}, and the runtime was told {given}"
         yield Finding("sandbox.other_address", "ledger, runtime", held.pod, sentence, _RECREATE)

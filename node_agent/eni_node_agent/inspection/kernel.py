@@ -1,18 +1,19 @@
 """Reads the host's network for a comparison: what pods need, and whether the rest is as the supply asks.
 
 Decides nothing of what must hold: ``network.desired`` and ``network.drift`` do, the same code that the agent repairs
-by. Of our nftables table only presence and chains are compared: a listing says the same in other words than the rules
+by. Of our nftables tables only presence and chains are compared: a listing says the same in other words than the rules
 were loaded in, and the agent compares it with its own listing every five seconds anyway.
 """
 
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from eni_cni_shim.plugin import messages
 from eni_cni_shim.plugin.netlink import Socket
-from eni_crds.nodeippool import Supply
+from eni_crds.nodeippool import Family, Supply
 from eni_node_agent.inspection.views import HostLink, KernelView, Neighbour
 from eni_node_agent.network import ruleset
 from eni_node_agent.network.desired import (
@@ -22,6 +23,7 @@ from eni_node_agent.network.desired import (
     Item,
     LinkSetting,
     NetworkSettings,
+    ReversePath,
     Route,
     Rule,
     Sysctl,
@@ -58,13 +60,15 @@ def _look(host: Host, supply: Supply | None, settings: NetworkSettings) -> Kerne
         links={name: HostLink(link.mac, link.is_up, link.kind) for name, link in links.items()},
         pod_routes=host.pod_routes(),
         neighbours=_neighbours({link.index: name for name, link in links.items()}),
+        veth_prefix=settings.veth_prefix,
         host_differences=() if supply is None else tuple(_differences(host, links, supply, settings)),
     )
 
 
 def _neighbours(ifnames: Mapping[int, str]) -> frozenset[Neighbour]:
-    with Socket() as socket:
-        entries = [messages.parse_neighbour(answer.body) for answer in socket.dump(messages.get_neighbours())]
+    with Socket() as kernel:
+        dumps = [kernel.dump(messages.get_neighbours(family)) for family in (socket.AF_INET, socket.AF_INET6)]
+    entries = [messages.parse_neighbour(answer.body) for answers in dumps for answer in answers]
     permanent = (entry for entry in entries if entry[3])
     return frozenset(Neighbour(ifnames.get(index, ""), address) for index, address, _, _ in permanent)
 
@@ -81,10 +85,8 @@ def _firewall_differences(state: HostState) -> Iterator[str]:
     for firewall in (item for item in state.items if isinstance(item, Firewall)):
         text = ruleset.replacement(firewall)
         for family, table in _TABLE.findall(text):
-            wanted, found = set(_CHAIN.findall(text)), set(_CHAIN.findall(_listing(family, table)))
-            yield from (f"the nftables table {table} has no chain {chain}" for chain in sorted(wanted - found))
-            strange = sorted(found - wanted)
-            yield from (f"the nftables table {table} has a chain {chain} that is not ours" for chain in strange)
+            missing = set(_CHAIN.findall(text)) - set(_CHAIN.findall(_listing(family, table)))
+            yield from (f"the nftables table {family} {table} has no chain {chain}" for chain in sorted(missing))
 
 
 def _listing(family: str, table: str) -> str:
@@ -106,16 +108,26 @@ def sentence(change: Change) -> str:
 def _named(item: Item) -> str:
     match item:
         case Sysctl():
-            return f"the value {item.value} of {item.name.replace('/', '.')}"
+            text = f"the value {item.value} of {item.name.replace('/', '.')}"
+        case ReversePath():
+            text = f"the value {item.mode} of net.ipv4.conf.{item.ifname}.rp_filter"
         case LinkSetting():
-            return f"{item.ifname} up with MTU {item.mtu}"
+            text = f"{item.ifname} up with MTU {item.mtu}"
         case Address():
-            return f"the address {item.interface} of {item.ifname}, without a route of its own,"
+            text = f"the address {item.interface} of {item.ifname}, without a route of its own,"
         case Route():
             gateway = f" via {item.gateway}" if item.gateway else ""
-            return f"the route {item.destination}{gateway} dev {item.ifname} in table {item.table}"
+            text = f"the route {item.destination}{gateway} dev {item.ifname} in table {item.table}"
         case Rule():
-            selector = f"from {item.source}" if item.source else f"fwmark {item.mark:#x}" if item.mark else "from all"
-            return f"the rule {item.priority}: {selector} lookup {item.table}"
-        case _:
-            return str(item)
+            text = _named_rule(item)
+        case Firewall():
+            text = f"the nftables table {ruleset.name_of(item.family)}"
+    return text
+
+
+def _named_rule(rule: Rule) -> str:
+    parts = [f"from {rule.source or 'all'}"]
+    parts += [f"to {rule.destination}"] if rule.destination else []
+    parts += [f"fwmark {rule.mark:#x}"] if rule.mark else []
+    family = "IPv6 " if rule.family is Family.IPV6 else ""
+    return f"the {family}rule {rule.priority}: {' '.join(parts)} lookup {rule.table}"

@@ -44,6 +44,8 @@ class KernelView:
     """Name of the host's link by pod address, as the pod table has it."""
     neighbours: frozenset[Neighbour]
     """Permanent ones; the kernel makes others itself."""
+    veth_prefix: str = "eni"
+    """What names of pods' host links begin with."""
     host_differences: tuple[str, ...] = ()
     """Sentences: what of links, addresses, routes, rules, sysctls and firewall is not as the supply asks."""
 

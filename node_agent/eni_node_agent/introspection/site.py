@@ -57,7 +57,14 @@ class Site:
     def _enis(self) -> dict[str, Any]:
         state, boot = self.state(), self.boot_time()
         held = [
-            Held(address, each.network, each.pod_namespace, each.pod_name, assigned_at=boot + each.since)
+            Held(
+                address,
+                each.network,
+                each.pod_namespace,
+                each.pod_name,
+                assigned_at=boot + each.since,
+                interfaces=len(each.links),
+            )
             for each in state.holdings
             for address in each.addresses
         ]

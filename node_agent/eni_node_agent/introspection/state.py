@@ -16,29 +16,29 @@ from eni_node_agent.sandbox import names
 
 @dataclass(frozen=True, slots=True)
 class HeldAddresses:
-    """What a sandbox holds on one link."""
+    """What a sandbox holds."""
 
     network: str
     container_id: str
     ifname: str
-    """The sandbox's, whichever of its links this is."""
-    addresses: tuple[str, ...]
-    """Of the VPC."""
-    eni_id: str
-    host_ifname: str
+    links: tuple[PodLink, ...]
+    """At least one."""
     since: float
     """Seconds since boot."""
     pod_namespace: str = ""
     pod_name: str = ""
     pod_uid: str = ""
     netns: str = ""
-    egress: str = ""
-    """A node-local address; EC2 and the runtime know nothing of it."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses of the VPC."""
+        return tuple(address for link in self.links for address in link.addresses)
 
     @property
     def all_addresses(self) -> tuple[str, ...]:
-        """All addresses on the link."""
-        return (*self.addresses, self.egress) if self.egress else self.addresses
+        """All addresses, node-local ones too."""
+        return tuple(address for link in self.links for address in link.all_addresses)
 
     @property
     def pod(self) -> str:
@@ -93,7 +93,7 @@ class State:
         """Returns the state in a JSON object; raises ValueError, KeyError or TypeError when it is none."""
         fields = dict(document)
         supply = fields.pop("supply")
-        holdings = [HeldAddresses(**{**each, "addresses": tuple(each["addresses"])}) for each in fields.pop("holdings")]
+        holdings = [HeldAddresses(**{**each, "links": _links(each["links"])}) for each in fields.pop("holdings")]
         lists: dict[str, Any] = {name: tuple(fields.pop(name)) for name in ("ready_enis", "problems", "waiting")}
         return cls(
             **fields,
@@ -104,22 +104,23 @@ class State:
 
 
 def held_addresses(holdings: Iterable[Holding]) -> tuple[HeldAddresses, ...]:
-    """Returns the ledger's holdings as the state shows them, link by link."""
-    return tuple(_held(holding.sandbox, link, holding.since) for holding in holdings for link in holding.links)
+    """Returns the ledger's holdings as the state shows them."""
+    return tuple(_held(holding.sandbox, holding.links, holding.since) for holding in holdings)
 
 
-def _held(sandbox: Sandbox, link: PodLink, since: float) -> HeldAddresses:
+def _held(sandbox: Sandbox, links: tuple[PodLink, ...], since: float) -> HeldAddresses:
     return HeldAddresses(
         network=sandbox.key.network,
         container_id=sandbox.key.container_id,
         ifname=sandbox.key.ifname,
-        addresses=link.addresses,
-        eni_id=link.eni_id,
-        host_ifname=link.host_ifname,
+        links=links,
         since=since,
         pod_namespace=sandbox.pod_namespace,
         pod_name=sandbox.pod_name,
         pod_uid=sandbox.pod_uid,
         netns=sandbox.netns,
-        egress=link.egress,
     )
+
+
+def _links(documents: Iterable[Mapping[str, Any]]) -> tuple[PodLink, ...]:
+    return tuple(PodLink(**{**each, "addresses": tuple(each["addresses"])}) for each in documents)

@@ -36,6 +36,8 @@ class Held(NamedTuple):
     """Unix time; None: not assigned."""
     released_at: float | None = None
     """Unix time; None: assigned, or never released."""
+    interfaces: int = 1
+    """Of the pod."""
 
 
 def commands() -> dict[str, Any]:
@@ -59,15 +61,15 @@ def eni_config(supply: Supply) -> str:
     return supply.eni_config or "default"
 
 
-def network_settings(settings: Settings, service_cidrs: Iterable[str] = ()) -> dict[str, Any]:
+def network_settings(settings: Settings) -> dict[str, Any]:
     """Returns the body of ``/v1/networkutils-env-settings``."""
     return {
         "AWS_VPC_K8S_CNI_CONNMARK": settings.connmark,
         "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": list(settings.exclude_snat_cidrs) or None,
         "AWS_VPC_K8S_CNI_EXTERNALSNAT": settings.external_snat,
-        "AWS_EXTERNAL_SERVICE_CIDRS": list(service_cidrs) or None,
+        "AWS_EXTERNAL_SERVICE_CIDRS": list(settings.external_service_cidrs) or None,
         "AWS_VPC_ENI_MTU": settings.eni_mtu,
-        "AWS_VPC_K8S_CNI_VETHPREFIX": "eni",
+        "AWS_VPC_K8S_CNI_VETHPREFIX": settings.veth_prefix,
         "AWS_VPC_CNI_NODE_PORT_SUPPORT": settings.node_port_support,
         "AWS_VPC_K8S_CNI_RANDOMIZESNAT": _RANDOM[settings.snat_ports],
     }
@@ -93,14 +95,15 @@ _TARGETS: Final = {"WARM_IP_TARGET": "warmIPs", "WARM_ENI_TARGET": "warmENIs"}
 
 def _card(enis_of_card: list[SupplyEni], held: Mapping[str, list[Held]]) -> dict[str, Any]:
     dumped = {eni.id: _eni(eni, held) for eni in enis_of_card}
-    addresses = [a for eni in dumped.values() for c in _cidrs_in(eni) for a in c["IPAddresses"].values()]
     total = sum(len(eni.addresses) + 16 * len(eni.prefixes) for eni in enis_of_card)
-    assigned = sum(1 for address in addresses if address["IPAMKey"]["networkName"])
+    # One family is counted, as pods of a dual-stack pool have an address of each.
+    assigned = _assigned(dumped, "AvailableIPv4Cidrs") or _assigned(dumped, "IPv6Cidrs")
     return {"TotalIPs": total, "AssignedIPs": assigned, "ENIs": dumped}
 
 
-def _cidrs_in(eni: Mapping[str, Any]) -> list[Any]:
-    return [*eni["AvailableIPv4Cidrs"].values(), *eni["IPv6Cidrs"].values()]
+def _assigned(dumped: Mapping[str, Any], family: str) -> int:
+    cidrs = (cidr for eni in dumped.values() for cidr in eni[family].values())
+    return sum(1 for cidr in cidrs for address in cidr["IPAddresses"].values() if address["IPAMKey"]["networkName"])
 
 
 def _eni(eni: SupplyEni, held: Mapping[str, list[Held]]) -> dict[str, Any]:
@@ -136,7 +139,7 @@ def _address(held: Held) -> dict[str, Any]:
     pod = {"k8sPodNamespace": held.pod_namespace, "k8sPodName": held.pod_name}
     metadata: dict[str, Any] = {key: value for key, value in pod.items() if value}
     if held.assigned_at is not None:
-        metadata["interfacesCount"] = 1
+        metadata["interfacesCount"] = held.interfaces
     return {
         "Address": held.address,
         "IPAMKey": {"networkName": held.network, "containerID": "", "ifName": ""},

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, Histogram
 
 from eni_crds.nodeippool import SERVING_ROLES, EniRole, Mode, Supply, SupplyEni
+from eni_crds.nodeippool import Family as AddressFamily
 from eni_crds.vpc_cni_metrics import PREFIX, SHAPES, Family, Sample, family
 
 PREFIX_ADDRESSES: Final = 16
@@ -28,7 +29,7 @@ class Pool(NamedTuple):
 
     supply: Supply | None
     assigned: tuple[str, ...]
-    """Addresses pods hold."""
+    """Addresses of the VPC that pods hold, of both families."""
     looks: Mapping[str, int]
     """Looks at the host's network by how they ended: success, error."""
     is_marking: bool
@@ -121,7 +122,7 @@ def _totals(pool: Pool) -> Iterator[Family]:
     total = sum(len(eni.addresses) for eni in enis) + prefixes * PREFIX_ADDRESSES
     yield family("eni_allocated", Sample((), len(enis)))
     yield family("total_ip_addresses", Sample((), total))
-    yield family("assigned_ip_addresses", Sample((), len(pool.assigned)))
+    yield family("assigned_ip_addresses", Sample((), len(_counted(pool))))
     yield family("total_ipv4_prefixes", Sample((), prefixes))
 
 
@@ -129,7 +130,7 @@ def _per_cidr(pool: Pool) -> Family:
     """One series a prefix, and one a subnet for all single addresses in it: a series for each would be hundreds."""
     enis = tuple(_serving(pool.supply))
     single = {address: eni.subnet_cidr for eni in enis for address in eni.addresses}
-    prefixes = (str(ip_network(prefix)) for eni in enis for prefix in eni.prefixes)
+    prefixes = (str(ip_network(prefix)) for eni in enis for prefix in (*eni.prefixes, *eni.ipv6_prefixes))
     counts = Counter(dict.fromkeys((*single.values(), *prefixes), 0))
     for address in pool.assigned:
         where = single.get(address) or _prefix_of(address)
@@ -139,7 +140,7 @@ def _per_cidr(pool: Pool) -> Family:
 
 
 def _per_eni(pool: Pool) -> Family:
-    held = frozenset(pool.assigned)
+    held = frozenset(_counted(pool))
     samples = (Sample((eni.id,), _count(eni, held)) for eni in _serving(pool.supply))
     return family("assigned_ip_per_eni", *samples)
 
@@ -155,6 +156,12 @@ def _counters(counts: Counts) -> Iterator[Family]:
     yield family("pod_eni_error_count")
 
 
+def _counted(pool: Pool) -> list[str]:
+    """Returns the addresses of one family: IPv4 where the pool has it, as pods of a dual-stack pool have both."""
+    has_ipv4 = pool.supply is None or AddressFamily.IPV4 in pool.supply.families
+    return [address for address in pool.assigned if (":" not in address) == has_ipv4]
+
+
 def _serving(supply: Supply | None) -> Iterator[SupplyEni]:
     return iter(()) if supply is None else (eni for eni in supply.enis if eni.role in SERVING_ROLES)
 
@@ -165,7 +172,7 @@ def _has_prefixes(supply: Supply) -> bool:
 
 
 def _count(eni: SupplyEni, held: frozenset[str]) -> int:
-    prefixes = {str(ip_network(prefix)) for prefix in eni.prefixes}
+    prefixes = {str(ip_network(prefix)) for prefix in (*eni.prefixes, *eni.ipv6_prefixes)}
     return sum(1 for address in held if address in eni.addresses or _prefix_of(address) in prefixes)
 
 

@@ -14,7 +14,8 @@ from eni_node_agent.introspection.state import HeldAddresses, State, held_addres
 from eni_node_agent.ledger.ledger import Holding
 from eni_testing.supplies import eni, supply
 
-WEB = HeldAddresses("eni", "c1", "eth0", ("10.0.1.4",), eni(0).id, "eni0123", 0.0, "default", "web-0", "u1")
+LINK = PodLink("eth0", "eni0123", eni(0).id, ("10.0.1.4",))
+WEB = HeldAddresses("eni", "c1", "eth0", (LINK,), 0.0, "default", "web-0", "u1")
 PRIMARY, SECONDARY = eni(0, addresses=["10.0.1.4", "10.0.1.5"]), eni(1, prefixes=["10.0.2.0/28"])
 STATE = State(
     node="node-a",
@@ -233,9 +234,47 @@ def test_a_side_that_cannot_be_seen_is_compared_with_nothing(without: Callable[[
             assert not [each for each in findings(missing) if named.get(name, name) in each.sides]
 
 
-def test_an_ipv6_address_out_of_a_prefix_is_in_supply() -> None:
+DUAL = replace(LINK, addresses=("10.0.1.4", "2001:db8:0:0:1::7"))
+FURTHER = PodLink("mNicIf1", "eni4567", eni(1).id, ("10.0.2.1",))
+
+
+def with_links(*links: PodLink) -> Views:
+    """Returns a node whose one sandbox has these links, and everything about them in order."""
     primary = PRIMARY.model_copy(update={"ipv6_prefixes": ["2001:db8:0:0:1::/80"]})
-    held = replace(WEB, addresses=("10.0.1.4", "2001:db8:0:0:1::7"))
+    held = replace(WEB, links=links)
     state = replace(STATE, supply=supply(primary, SECONDARY), holdings=(held,))
-    views = Views(replace(AGENT, state=state), None, None)
-    assert findings(views) == []
+    ends = {link.host_ifname: HostLink("ee:58:00:00:00:01", is_up=True, kind="veth") for link in links}
+    kernel = replace(
+        KERNEL,
+        links={name: link for name, link in KERNEL.links.items() if name != "eni0123"} | ends,
+        pod_routes={address: link.host_ifname for link in links for address in link.all_addresses},
+        neighbours=frozenset(Neighbour(link.host_ifname, a) for link in links for a in link.all_addresses),
+    )
+    runtime = RuntimeView((ATTACHMENT._replace(addresses=held.addresses),))
+    return Views(replace(AGENT, state=state), kernel, runtime)
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        pytest.param((DUAL,), id="both families"),
+        pytest.param((replace(LINK, egress="fd00::ac:5"),), id="a node-local address, which EC2 knows nothing of"),
+        pytest.param((LINK, FURTHER), id="a link on another card"),
+    ],
+)
+def test_sandboxes_with_more_addresses_are_in_order(links: tuple[PodLink, ...]) -> None:
+    assert findings(with_links(*links)) == []
+
+
+def test_each_address_and_each_link_of_a_sandbox_is_looked_at() -> None:
+    views = with_links(replace(DUAL, egress="169.254.172.5"), FURTHER)
+    assert views.kernel is not None
+    bare = replace(views, kernel=replace(views.kernel, pod_routes={}))
+    named = {finding.sentence.split()[3] for finding in findings(bare) if finding.kind == "pod.no_route"}
+    assert named == {"10.0.1.4", "2001:db8:0:0:1::7", "169.254.172.5", "10.0.2.1"}
+
+
+def test_links_are_known_by_the_prefix_that_is_set() -> None:
+    stray = HostLink("ee:58:0a:00:01:05", is_up=True, kind="veth")
+    assert kinds(with_link("pod9999", stray)) == []
+    assert kinds(with_kernel(links={**KERNEL.links, "pod9999": stray}, veth_prefix="pod")) == ["link.no_holding"]

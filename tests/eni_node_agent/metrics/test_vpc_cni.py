@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from eni_crds.nodeippool import EniRole, Mode, PolicyValue, Supply
+from eni_crds.nodeippool import Family as AddressFamily
 from eni_crds.vpc_cni_metrics import SHAPES
 from eni_node_agent.metrics import vpc_cni
 from eni_node_agent.metrics.vpc_cni import Counts, Losses, Pool
@@ -42,6 +43,16 @@ def test_single_addresses_are_counted_together_and_prefixes_each() -> None:
     seen = supply(eni(0, addresses=SINGLE, prefixes=[PREFIX, "10.0.2.32/28"]))
     found = values(pool(seen, "10.0.1.4", "10.0.1.5", "10.0.2.17"))
     assert found["assigned_ip_per_cidr"] == {("10.0.0.0/16",): 2, (PREFIX,): 1, ("10.0.2.32/28",): 0}
+
+
+def test_of_a_pod_with_both_families_one_address_is_counted() -> None:
+    both = eni(0, addresses=SINGLE).model_copy(update={"ipv6_prefixes": ["2001:db8:0:0:1::/80"]})
+    dual = supply(both).model_copy(update={"families": [AddressFamily.IPV4, AddressFamily.IPV6]})
+    held = ("10.0.1.4", "2001:db8:0:0:1::7")
+    assert values(pool(dual, *held))["assigned_ip_addresses"] == {(): 1}
+    assert values(pool(dual, *held))["assigned_ip_per_cidr"][("2001:db8:0:0:1::/80",)] == 1
+    alone = dual.model_copy(update={"families": [AddressFamily.IPV6]})
+    assert values(pool(alone, held[1]))["assigned_ip_per_eni"] == {(eni(0).id,): 1}
 
 
 def test_the_series_of_a_cidr_goes_with_it() -> None:

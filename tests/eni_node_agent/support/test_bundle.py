@@ -119,7 +119,7 @@ async def test_without_an_agent_it_has_what_the_last_one_left(node: AgentNode) -
     await node.address_of("web")
     node.stop()
     found, progress = await members(node)
-    assert [held["addresses"] for held in json.loads(found["state.json"])["holdings"]] == [["10.0.1.4"]]
+    assert [held["links"][0]["addresses"] for held in json.loads(found["state.json"])["holdings"]] == [["10.0.1.4"]]
     assert "agent/metrics.txt: " in found["left-out.txt"]
     assert "collecting kernel/tables.txt" in progress.splitlines()
 
