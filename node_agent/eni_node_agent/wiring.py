@@ -81,6 +81,7 @@ class Agent:
         self._network = HostNetwork(
             network_settings(settings),
             proc_sys=settings.proc_sys,
+            pods=self._pod_links,
             on_drift=self._see_drift,
             on_change=self._see_network,
         )
@@ -279,6 +280,10 @@ class Agent:
         self._metrics.repairs.labels(kind).inc()
         self._reporter.see_repair(kind)
         self._poke()
+
+    def _pod_links(self) -> dict[str, str]:
+        links = (link for holding in self._ledger.holdings() for link in holding.links)
+        return {address: link.host_ifname for link in links for address in link.all_addresses}
 
     def _see_network(self, state: NetworkState) -> None:
         self._metrics.conflicts.set(len(state.conflicts))

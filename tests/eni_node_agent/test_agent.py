@@ -394,6 +394,16 @@ async def test_what_others_undo_is_repaired_and_told(node: AgentNode) -> None:
     assert 'eni_agent_network_repairs_total{kind="rule"} 1.0' in node.http("/metrics")[1]
 
 
+async def test_routes_to_pods_that_others_take_are_put_back(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    address = await node.address_of("web")
+    assert node.host.reaches(address)
+    node.host.run(["ip", "route", "flush", "table", "512"])
+    await eventually(lambda: node.host.reaches(address), "the pod is reached again", within=15)
+
+
 async def test_rule_of_another_tool_that_is_in_the_way_is_told(node: AgentNode) -> None:
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from eni_crds.nodeippool import Supply
 from eni_node_agent.network.conflicts import conflicts
@@ -31,6 +32,8 @@ from eni_node_agent.network.links import ifnames_by_mac
 
 _PASSES = 3
 """A change may undo what stood (an address takes its routes along)."""
+
+_NO_PODS: Mapping[str, str] = MappingProxyType({})
 
 _logger = logging.getLogger(__name__)
 
@@ -83,15 +86,19 @@ class Converger:
         self._secondary_ifnames: frozenset[str] = frozenset()
         self._ifnames: Mapping[str, str] = {}
 
-    def converge(self, supply: Supply) -> Convergence:
+    def converge(self, supply: Supply, pods: Mapping[str, str] = _NO_PODS) -> Convergence:
         """Changes what must change, in a few passes at most; changes nothing when there is nothing to do.
+
+        Args:
+            supply: what the operator says the node has.
+            pods: name of the host's link by address of each pod the node serves.
 
         Raises:
             OSError: the kernel would not say how things are.
             ValueError: an address or a CIDR of the supply is none.
         """
         failures: dict[Item, str] = {}
-        difference, changed = self._difference(supply), 0
+        difference, changed = self._difference(supply, pods), 0
         renamed = self._renamed(difference)
         repairs = (*renamed, *(name_of(change.item) for change in difference.pending if self._is_repair(change)))
         for _ in range(_PASSES):
@@ -99,7 +106,7 @@ class Converger:
                 break
             changed += len(difference.pending)
             failures = self._perform(difference)
-            difference = self._difference(supply)
+            difference = self._difference(supply, pods)
         state, pending = difference.state, difference.pending
         self._held = frozenset(state.items) - {change.item for change in pending}
         self._secondary_ifnames = state.secondary_ifnames
@@ -107,9 +114,11 @@ class Converger:
         found = NetworkState(_ready(state, pending), _problems(pending, failures), difference.conflicts)
         return Convergence(found, repairs, changed)
 
-    def _difference(self, supply: Supply) -> _Difference:
+    def _difference(self, supply: Supply, pods: Mapping[str, str]) -> _Difference:
         links = self.host.links()
-        state = desired(supply, self._settings, ifnames_by_mac(links.values()))
+        # A link that is down is of a pod that leaves or has not quite come.
+        up = {address: ifname for address, ifname in pods.items() if ifname in links and links[ifname].is_up}
+        state = desired(supply, self._settings, ifnames_by_mac(links.values()), up)
         observed = self.host.observe(links, state)
         return _Difference(state, links, conflicts(state, observed), changes(state, observed))
 

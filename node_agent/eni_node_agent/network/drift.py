@@ -12,6 +12,7 @@ from typing import Final
 
 from eni_crds.nodeippool import Family
 from eni_node_agent.network.desired import (
+    POD_TABLE,
     Address,
     Firewall,
     HostState,
@@ -60,7 +61,7 @@ class Observed:
     """By name."""
     addresses: Mapping[Address, AddressFacts]
     routes: frozenset[Route]
-    """Ours only."""
+    """Ours, and those to pods whoever wrote them."""
     rules: Mapping[Rule, bool]
     """Rules of the shapes we use; True: ours."""
     sysctls: Mapping[str, str]
@@ -137,7 +138,7 @@ def _is_set(item: LinkSetting | ReversePath, link: Link) -> bool:
 
 def _surplus(desired: HostState, observed: Observed) -> Iterator[Item]:
     yield from (rule for rule, is_ours in observed.rules.items() if is_ours and rule not in desired.items)
-    yield from (route for route in observed.routes if route not in desired.items)
+    yield from (route for route in observed.routes if route not in desired.items and route.table != POD_TABLE)
     for address, facts in observed.addresses.items():
         on_ours = address.ifname in desired.secondary_ifnames and facts.is_global
         # 10.0.1.5/24 put on eth1 by a DHCP client brings 10.0.1.0/24 into the main table: removed and added again.

@@ -39,14 +39,20 @@ def concerns_host(message: Message, veth_prefix: str) -> bool:
         case rtnetlink.RTM_NEWLINK | rtnetlink.RTM_DELLINK:
             return not links.parse_ifname(message.body).startswith(veth_prefix)
         case rtnetlink.RTM_NEWROUTE | rtnetlink.RTM_DELROUTE:
-            table = find_attribute(message.body[_RTMSG_SIZE:], _RTA_TABLE)
-            return rtnetlink.number(table) not in _TABLES_OF_OTHERS
+            return _concerns_route(message)
         case rtnetlink.RTM_NEWNETCONF:
             return len(parse_attributes(message.body[_NETCONFMSG_SIZE:])) <= _NETCONF_OF_ONE_CHANGE
         case rtnetlink.RTM_DELNETCONF:
             return False
         case _:
             return True
+
+
+def _concerns_route(message: Message) -> bool:
+    table = rtnetlink.number(find_attribute(message.body[_RTMSG_SIZE:], _RTA_TABLE))
+    # With its link a pod's IPv4 route goes without a word: one that is announced to be deleted was deleted by somebody.
+    is_pod_deleted = table == POD_TABLE and message.type == rtnetlink.RTM_DELROUTE
+    return (is_pod_deleted and message.body[0] == rtnetlink.AF_INET) or table not in _TABLES_OF_OTHERS
 
 
 def names_our_table(announcement: bytes) -> bool:

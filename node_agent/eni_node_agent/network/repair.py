@@ -7,7 +7,7 @@ loop never waits for it. An ENI whose link comes late is taken up when the link 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -39,9 +39,20 @@ class HostNetwork:
         *,
         proc_sys: Path = Path("/proc/sys"),
         check_seconds: float = _CHECK_SECONDS,
+        pods: Callable[[], Mapping[str, str]] = dict,
         on_drift: Callable[[str], None] = lambda _name: None,
         on_change: Callable[[NetworkState], None] = lambda _state: None,
     ) -> None:
+        """Watches nothing yet.
+
+        Args:
+            settings: a person's choices.
+            proc_sys: where the node's sysctls can be written.
+            check_seconds: longest time between two looks.
+            pods: tells the name of the host's link by address of each pod; asked in the event loop.
+            on_drift: called with the kind of each repair.
+            on_change: called when the state is another one.
+        """
         self.repairs: Counter[str] = Counter()
         """Repairs by kind: link, address, route, rule, sysctl, firewall."""
         self.looks: Counter[str] = Counter()
@@ -49,6 +60,7 @@ class HostNetwork:
         self.state = NetworkState()
         self._settings = settings
         self._check_seconds = check_seconds
+        self._pods = pods
         self._on_drift = on_drift
         self._on_change = on_change
         self._supply: Supply | None = None
@@ -100,8 +112,9 @@ class HostNetwork:
             events.happened.clear()
 
     async def _converge(self, supply: Supply) -> NetworkState:
+        pods = dict(self._pods())
         try:
-            round_ = await self._in_thread(lambda converger: converger.converge(supply))
+            round_ = await self._in_thread(lambda converger: converger.converge(supply, pods))
         except (OSError, NftablesError, ValueError) as error:
             problem = f"the host's network cannot be worked on: {error}"
             self.looks["error"] += 1

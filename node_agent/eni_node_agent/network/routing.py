@@ -52,10 +52,13 @@ _SUPPRESS_NOTHING: Final = 0xFFFFFFFF
 
 
 def read_routes(socket: Socket, ifnames: Mapping[int, str]) -> frozenset[Route]:
-    """Returns our routes over the links named by index, in whichever table."""
-    ours = (body for body in _dump_routes(socket) if body[_PROTOCOL_OFFSET] == OUR_PROTOCOL)
-    routes = (parse_route(body, ifnames) for body in ours)
-    return frozenset(route for route in routes if route is not None)
+    """Returns our routes over the links named by index, and everybody's in ``POD_TABLE``: the plugin wrote those."""
+    routes = ((body, parse_route(body, ifnames)) for body in _dump_routes(socket))
+    return frozenset(route for body, route in routes if route is not None and _matters(body, route))
+
+
+def _matters(body: bytes, route: Route) -> bool:
+    return body[_PROTOCOL_OFFSET] == OUR_PROTOCOL or route.table == POD_TABLE
 
 
 def parse_route(body: bytes, ifnames: Mapping[int, str]) -> Route | None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from eni_crds.nodeippool import EniRole, EniState, Family, Releasing, Supply, SupplyEni
 from eni_crds.nodeippool import Snat as SupplySnat
 from eni_node_agent.network.desired import (
+    PODS,
     SHARED,
     Firewall,
     HostState,
@@ -231,3 +232,11 @@ def test_order_of_enis_is_nothing_to_the_state(enis: list[SupplyEni], families: 
     one = BOTH.model_copy(update={"families": families})
     other = one.model_copy(update={"enis": enis})
     assert dict(state_of(one).items) == dict(state_of(other).items)
+
+
+def test_routes_to_pods_are_asked_for_and_no_eni_waits_for_them() -> None:
+    state = desired(BOTH, NetworkSettings(), IFNAMES, {"10.0.1.21": "eni1", "2001:db8::5": "eni1"})
+    assert {item: owner for item, owner in state.items.items() if owner == PODS} == {
+        Route(512, "10.0.1.21/32", "eni1"): PODS,
+        Route(512, "2001:db8::5/128", "eni1"): PODS,
+    }

@@ -65,6 +65,11 @@ def test_route_of_ours_that_is_not_wanted_is_removed() -> None:
     assert changes(WANTED, observed) == (Change(Verb.REMOVE, stale, ""),)
 
 
+def test_route_to_a_pod_is_kept_though_no_pod_is_known() -> None:
+    observed = replace(AS_WANTED, routes=frozenset({ROUTE, Route(512, "10.0.1.21/32", "eni00000015")}))
+    assert changes(WANTED, observed) == ()
+
+
 def test_address_with_a_connected_route_is_removed_first_and_added_again() -> None:
     observed = replace(AS_WANTED, addresses={ADDRESS: FOREIGN})
     assert changes(WANTED, observed) == (Change(Verb.REMOVE, ADDRESS, ENI), Change(Verb.ENSURE, ADDRESS, ENI))

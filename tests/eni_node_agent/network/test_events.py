@@ -31,6 +31,7 @@ def setting(*kinds: int) -> bytes:
         (rtnetlink.RTM_DELROUTE, route(2), True),
         (rtnetlink.RTM_NEWROUTE, route(10203), True),
         (rtnetlink.RTM_NEWROUTE, route(512), False),
+        (rtnetlink.RTM_DELROUTE, route(512), True),
         (rtnetlink.RTM_NEWROUTE, route(254), False),
         (rtnetlink.RTM_NEWROUTE, route(255), False),
         (rtnetlink.RTM_DELRULE, b"", True),

@@ -31,6 +31,8 @@ class Watched:
     network: HostNetwork
     drifts: list[str] = field(default_factory=list)
     states: list[NetworkState] = field(default_factory=list)
+    pods: dict[str, str] = field(default_factory=dict)
+    """What the ledger would say: host's link by address."""
 
 
 @pytest_asyncio.fixture
@@ -39,9 +41,16 @@ async def watched(node: Node) -> AsyncIterator[Watched]:
     states: list[NetworkState] = []
     # Threads and sockets made in here belong to the node. Only announcements make it look: the next check is far off.
     with entered(node.path):
-        network = HostNetwork(NetworkSettings(), check_seconds=60, on_drift=drifts.append, on_change=states.append)
+        pods: dict[str, str] = {}
+        network = HostNetwork(
+            NetworkSettings(),
+            check_seconds=60,
+            pods=lambda: pods,
+            on_drift=drifts.append,
+            on_change=states.append,
+        )
         task = asyncio.create_task(network.run())
-        yield Watched(network, drifts, states)
+        yield Watched(network, drifts, states, pods)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -179,6 +188,38 @@ async def test_damage_that_nobody_announces_is_found_by_looking(
         with suppress(asyncio.CancelledError):
             await task
         await network.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ip route flush table 512",
+        "ip route replace 10.0.1.21 dev eth0 table 512; ip route delete 10.0.1.50 dev eni00000032 table 512",
+    ],
+)
+async def test_route_to_a_pod_that_somebody_takes_is_put_back_and_counted(
+    watched: Watched, node: Node, damage: str
+) -> None:
+    routes = {"10.0.1.21": "eni00000015", "10.0.1.50": "eni00000032"}
+    with node.add_pod("10.0.1.21") as pod, node.add_pod("10.0.1.50"):
+        watched.pods.update(routes)
+        await watched.network.ensure(BOTH)
+        node.run(["sh", "-c", damage])
+        await eventually(lambda: watched.network.repairs["route"] == 2, "both routes are counted")
+        assert await watched.network.pod_routes() == routes
+        assert pod.reaches("10.0.1.10")
+        assert watched.network.state == NetworkState(frozenset(READY))
+
+
+async def test_route_to_a_pod_that_leaves_is_not_put_back(watched: Watched, node: Node) -> None:
+    with node.add_pod("10.0.1.21"):
+        watched.pods["10.0.1.21"] = "eni00000015"
+        await watched.network.ensure(BOTH)
+        node.run(["ip", "link", "set", "eni00000015", "down"])  # DEL; the ledger has not released it yet
+        assert await watched.network.ensure(BOTH) == NetworkState(frozenset(READY))
+        assert await watched.network.pod_routes() == {}
+    assert await watched.network.ensure(BOTH) == NetworkState(frozenset(READY))
+    assert not watched.network.repairs
 
 
 async def test_growth_is_no_repair(watched: Watched) -> None:

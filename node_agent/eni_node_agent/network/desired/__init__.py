@@ -1,13 +1,14 @@
 """Decides what the host's network must look like for a supply: links, addresses, routes, rules, sysctls, firewall.
 
-Pure: supply, settings and the links found by MAC come in, a value goes out. Does not read or change the kernel
-(``host``), does not know pods: their routes in ``POD_TABLE`` are written by the CNI plugin, pod by pod.
+Pure: supply, settings, the links found by MAC and the links of pods come in, a value goes out. Does not read or change
+the kernel (``host``). The routes to pods are written by the CNI plugin, pod by pod; here is only that they must stay.
 
 ``items`` says what can be asked for, ``numbers`` which tables, priorities and ranges are ours, ``state`` puts together
 what ``ipv4``, ``ipv6`` and ``firewall`` ask for. ``docs/datapath.md`` walks the packets through.
 """
 
 from eni_node_agent.network.desired.items import (
+    PODS,
     SHARED,
     Address,
     Egress,
@@ -46,6 +47,7 @@ __all__ = [
     "LOOSE_REVERSE_PATH",
     "MAIN_TABLE",
     "MARK_PRIORITY",
+    "PODS",
     "POD_PRIORITY",
     "POD_SOURCE_PRIORITY",
     "POD_TABLE",

@@ -9,6 +9,8 @@ from eni_crds.nodeippool import Family
 
 SHARED: Final = ""
 """Owner of what serves every ENI."""
+PODS: Final = "pods"
+"""Owner of the routes to pods, which no ENI waits for."""
 
 
 class SnatPorts(StrEnum):
@@ -126,7 +128,7 @@ class HostState:
     """What must hold, and for which ENI: an ENI is ready when its own items and the shared ones hold."""
 
     items: Mapping[Item, str]
-    """Item to the id of its ENI, or ``SHARED``."""
+    """Item to the id of its ENI, ``SHARED`` or ``PODS``."""
     secondary_ifnames: frozenset[str]
     """Links on which only our addresses may be."""
     enis: frozenset[str]

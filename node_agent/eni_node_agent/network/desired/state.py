@@ -3,19 +3,25 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
+from types import MappingProxyType
 from typing import Final
 
 from eni_crds.nodeippool import SERVING_ROLES, EniRole, EniState, Family, Supply, SupplyEni
 from eni_node_agent.network.desired import ipv4, ipv6
 from eni_node_agent.network.desired.firewall import firewalls, has_egress
-from eni_node_agent.network.desired.items import SHARED, HostState, Item, LinkSetting
-from eni_node_agent.network.desired.numbers import SMALLEST_IPV6_MTU, table_of
+from eni_node_agent.network.desired.items import PODS, SHARED, HostState, Item, LinkSetting, Route
+from eni_node_agent.network.desired.numbers import POD_TABLE, SMALLEST_IPV6_MTU, table_of
 from eni_node_agent.network.desired.settings import NetworkSettings
 
 _SERVING: Final = frozenset({EniState.ATTACHING, EniState.ATTACHED, EniState.RELEASING})
 
 
-def desired(supply: Supply, settings: NetworkSettings, ifnames: Mapping[str, str]) -> HostState:
+_NO_PODS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def desired(
+    supply: Supply, settings: NetworkSettings, ifnames: Mapping[str, str], pods: Mapping[str, str] = _NO_PODS
+) -> HostState:
     """Returns the state wanted for a supply.
 
     Args:
@@ -23,6 +29,7 @@ def desired(supply: Supply, settings: NetworkSettings, ifnames: Mapping[str, str
             is excluded or on its way out still serves the pods it has.
         settings: a person's choices; those about source translation stand where the supply makes none.
         ifnames: name of the link by MAC in lower case; an ENI whose link is not there yet contributes nothing.
+        pods: name of the host's link, which is there and up, by address of a pod.
 
     Raises:
         ValueError: an address or a CIDR of the supply or the settings is none, or a setting does not go with it.
@@ -37,12 +44,18 @@ def desired(supply: Supply, settings: NetworkSettings, ifnames: Mapping[str, str
     for eni, ifname in primaries:
         items |= dict.fromkeys(firewalls(supply, eni, ifname, settings), SHARED)
     items |= dict.fromkeys(_shared_items(supply, settings, has_primary=bool(primaries)), SHARED)
+    items |= dict.fromkeys(_pod_routes(pods), PODS)
     return HostState(
         items=items,
         secondary_ifnames=frozenset(ifname for eni, ifname in present if eni.role is not EniRole.PRIMARY),
         enis=frozenset(eni.id for eni, _ in present) if primaries else frozenset(),
         ways_out={cidr: table_of(eni) for eni, _ in present for cidr in (*ipv4.pods_of(eni), *ipv6.pods_of(eni))},
     )
+
+
+def _pod_routes(pods: Mapping[str, str]) -> Iterator[Route]:
+    for address, ifname in pods.items():
+        yield Route(POD_TABLE, f"{address}/{128 if ':' in address else 32}", ifname)
 
 
 def _serves(eni: SupplyEni) -> bool:
