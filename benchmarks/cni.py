@@ -9,6 +9,7 @@ import asyncio
 import collections
 import contextlib
 import json
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,7 @@ from benchmarks.figures import quantile
 
 from eni_cni_shim import forwarder
 from eni_lab.fabric.namespaces import Holder
+from eni_node_agent.looplag import STALL_SECONDS
 from eni_testing.agents import AgentNode
 
 PEER = "ptp + host-local"
@@ -76,10 +78,29 @@ class Bench:
                 if name == OURS:
                     spent, calls = spent + cpu_seconds(pid) - before, calls + count
         figures = {case: _figures(f"{present} present, {case}", values) for case, values in samples.items()}
-        memory = Memory.of(pid)
-        print(f"{present} present: agent {memory.resident} MB, {1000 * spent / calls:.2f} ms of CPU a pod", flush=True)
-        cost = {"resident_mb": memory.resident, "private_mb": memory.private, "cpu_ms_a_pod": 1000 * spent / calls}
-        return {**figures, "agent": cost, "process_alone_ms": self._process_alone()}
+        agent = self._agent_figures(1000 * spent / calls)
+        print(f"{present} present: agent {agent}", flush=True)
+        return {**figures, "agent": agent}
+
+    def _agent_figures(self, cpu_ms: float) -> dict[str, object]:
+        """Returns what the agent takes, and what part of a call is not its own; the mean is of all calls so far."""
+        memory = Memory.of(self._node.pid)
+        return {
+            "resident_mb": memory.resident,
+            "private_mb": memory.private,
+            "cpu_ms_a_pod": round(cpu_ms, 2),
+            "mean_add_ms": round(1000 * self._mean_add_seconds(), 2),
+            "process_alone_p50_ms": round(self._process_alone(), 2),
+            "stalls": [stall for stall in self._node.stalls() if stall["own_seconds"] > STALL_SECONDS],
+        }
+
+    def _mean_add_seconds(self) -> float:
+        """Returns how long ADDs were in the agent's hands."""
+        labels = r'\{outcome="success",verb="ADD"\} (\S+)'
+        text = self._node.http("/metrics")[1]
+        found = [re.search(f"eni_agent_request_seconds_{name}{labels}", text) for name in ("sum", "count")]
+        total, count = (float(each[1]) if each else 0.0 for each in found)
+        return total / count if count else 0.0
 
     def _round(self, variant: Variant, at_once: int, count: int) -> dict[str, list[float]]:
         """Returns milliseconds by verb; the node is as before afterwards."""
@@ -99,9 +120,9 @@ class Bench:
         self._present = present
 
     def _process_alone(self) -> float:
-        """Returns what starting the executable takes of a call."""
+        """Returns what starting the executable takes of a call, in milliseconds."""
         pods = {f"version{number}": "-" for number in range(50)}
-        return round(quantile(self._runtime.call("VERSION", self._variants[OURS], pods), 0.5), 3)
+        return quantile(self._runtime.call("VERSION", self._variants[OURS], pods), 0.5)
 
 
 def run() -> dict[str, object]:

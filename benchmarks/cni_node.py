@@ -107,6 +107,8 @@ async def agent_node(folder: Path) -> AsyncIterator[AgentNode]:
             await node.give(supply(eni(0, prefixes=PREFIXES), cooldown_seconds=0))
             node.start()
             await node.until_able()
+            ca = node.folder / "account" / "ca.crt"  # one authority, as in a cluster, not a hundred
+            ca.write_text(ca.read_text().partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n")
             await asyncio.to_thread(node.stop)
             node.start()
             await node.until_serving()

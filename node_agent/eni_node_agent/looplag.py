@@ -6,18 +6,17 @@ measured all, not sampled, at the cost of two looks at the clock each; once a se
 the figures, or the lateness of this module's own timer, if that is more (the interpreter's lock is waited for outside
 of turns).
 
-A stall on a node whose processors are all taken is not ours: Linux tells how long the thread was ready to run and had
-no processor (``schedstat``, Documentation/scheduler/sched-stats.rst), and that part is told apart.
+A stall on a node whose processors are all taken is not ours: Linux tells how long a thread was ready to run and had no
+processor (``schedstat``, Documentation/scheduler/sched-stats.rst), and that part is told apart.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import selectors
-import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,7 @@ SILENCE_SECONDS: Final = 10.0
 """Between two warnings; the later one is of the worst stall since."""
 _REFRESH_SECONDS: Final = 0.25
 """How old the reading of schedstat may be that a turn begins with: it costs as much as a small turn."""
+_THREADS: Final = Path("/proc/self/task")
 
 
 class Stall(NamedTuple):
@@ -37,7 +37,7 @@ class Stall(NamedTuple):
 
     seconds: float
     queued: float
-    """Of these at most, in seconds, the thread was ready to run and had no processor."""
+    """Of these at most, in seconds, a thread of this process was ready to run and had no processor."""
     ran: str
     """The callback that took longest; empty where it cannot be told."""
 
@@ -52,7 +52,7 @@ class LoopWatch:
 
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._processor = _Processor()
+        self._processors = _Processors()
         self._is_counting = False
         self._longest_turn = 0.0
         self._longest_callback: tuple[float, asyncio.Handle | None] = (0.0, None)
@@ -85,7 +85,7 @@ class LoopWatch:
 
     def _begin_turn(self, now: float) -> None:
         self._longest_callback = (0.0, None)
-        self._processor.refresh(now)
+        self._processors.refresh(now)
 
     def _end_turn(self, seconds: float) -> None:
         if not self._is_counting:
@@ -93,7 +93,7 @@ class LoopWatch:
         self._longest_turn = max(self._longest_turn, seconds)
         if seconds > STALL_SECONDS:
             self._stalls += 1
-            stall = Stall(seconds, min(self._processor.queued(), seconds), _name(self._longest_callback[1]))
+            stall = Stall(seconds, min(self._processors.queued(), seconds), _name(self._longest_callback[1]))
             if self._worst is None or stall.own > self._worst.own:
                 self._worst = stall
 
@@ -122,32 +122,33 @@ class _Selector(selectors.DefaultSelector):
         return events
 
 
-class _Processor:
-    """How long the loop's thread has waited for a processor; for that thread alone."""
+class _Processors:
+    """How long threads of this process have waited for a processor.
+
+    All of them count, not just the loop's: one that has the interpreter's lock and no processor holds up the loop.
+    """
 
     def __init__(self) -> None:
-        self._file: int | None = None
         self._seconds = 0.0
         self._read_at = float("-inf")
 
     def refresh(self, now: float) -> None:
         """Reads anew what is too old to begin a turn with."""
         if now - self._read_at > _REFRESH_SECONDS:
-            self._seconds, self._read_at = self._read(), now
+            self._seconds, self._read_at = _queued(), now
 
     def queued(self) -> float:
         """Returns the seconds waited since the reading; a little more than in the turn alone."""
-        return self._read() - self._seconds
+        return max(_queued() - self._seconds, 0.0)
 
-    def _read(self) -> float:
-        """Returns 0 where the kernel does not tell: then every stall is ours."""
+
+def _queued() -> float:
+    """Returns the seconds waited so far by threads that live; 0 where the kernel does not tell: all is ours then."""
+    nanoseconds = 0
+    for thread in _THREADS.iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            if self._file is None:
-                self._file = os.open(
-                    f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY | os.O_CLOEXEC
-                )
-            return int(os.pread(self._file, 128, 0).split()[1]) / 1e9
-        return 0.0
+            nanoseconds += int((thread / "schedstat").read_bytes().split()[1])
+    return nanoseconds / 1e9
 
 
 def _time_callbacks(clock: Callable[[], float], see: Callable[[asyncio.Handle, float], None]) -> None:
