@@ -23,11 +23,9 @@ PEER, LATER = PEERS
 USUAL = Phase("usual")
 UNTRANSLATED = Phase(
     "small MTU and external SNAT",
-    {"AWS_VPC_ENI_MTU": "8500", "POD_MTU": "1400", "AWS_VPC_K8S_CNI_EXTERNALSNAT": "true"},
-    Mtu(eni=8500, pod=1400),
+    {"AWS_VPC_ENI_MTU": "1500", "POD_MTU": "1400", "AWS_VPC_K8S_CNI_EXTERNALSNAT": "true"},
+    Mtu(eni=1500, pod=1400),
 )
-"""8500 is a transit gateway's MTU. What connections of before send in larger packets is lost: with 1500
-the kubelets' watches would stand still for most of a minute."""
 EXCLUDED = Phase("excluded CIDR", {"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": f"{PEER}/32"})
 PHASES = (USUAL, UNTRANSLATED, EXCLUDED)
 PODS, NODE, NOTHING = "the pod's", "the node's", "nothing"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TABLE = "eni_fabric"
 FAMILIES = ("ip", "ip6")
 """Of nftables; there is a table of the same name in each."""
+ORDINARY_MSS = 1460
+"""Bytes of TCP in an Ethernet frame (RFC 9293, 3.7.1)."""
 INTERNET_LINK = "igw0"
 """The router's link to the host outside the VPC."""
 DROP_REASONS = {
@@ -79,9 +81,11 @@ table ip {TABLE} {{
     iifname "{LINK_PREFIX}*" drop
   }}
 
-  # the VPC's router itself is silent; the control plane and the metadata service are not
+  # the VPC's router itself is silent; the control plane and the metadata service are not, and send ordinary frames:
+  # larger ones of old connections would be lost once a node lowers its MTU
   chain router {{
     type filter hook input priority filter; policy accept;
+    tcp flags & syn == syn tcp option maxseg size set {ORDINARY_MSS}
     iifname "{LINK_PREFIX}*" ip daddr != {{ {local_addresses} }} drop
     ip saddr @refused tcp dport {CLOUD_PORT} reject with tcp reset
     ip saddr @unheard tcp dport {CLOUD_PORT} drop
@@ -101,7 +105,7 @@ table ip {TABLE} {{
     iifname "{INTERNET_LINK}" drop
   }}
 }}
-"""
+"""  # noqa: S608, these are nft's words
 
 
 def _ipv6_rules() -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import socket
 
 import pytest
 
@@ -47,6 +48,20 @@ def test_control_plane_and_nodes_reach_each_other(lab: RoutedLab, node_a: Host) 
     lab.apply([A0])
     assert node_a.reaches(API_ADDRESS)
     assert lab.reaches(A0.primary_ip)
+
+
+def test_the_control_plane_sends_ordinary_frames_so_that_a_lowered_mtu_cuts_nobody_off(
+    lab: RoutedLab, node_a: Host
+) -> None:
+    lab.apply([A0])
+    with lab.call(socket.create_server, (API_ADDRESS, 7777)) as server:
+        client = node_a.call(socket.create_connection, (API_ADDRESS, 7777), 5)
+        with client, server.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1460
+            node_a.run(["ip", "link", "set", "eth0", "mtu", "1500"])
+            accepted.sendall(bytes(8000))
+            client.settimeout(5)
+            assert len(client.recv(8000, socket.MSG_WAITALL)) == 8000
 
 
 def test_boot_eni_is_configured_and_others_are_left_to_the_node(lab: RoutedLab, node_a: Host) -> None:

@@ -48,6 +48,7 @@ VARIABLES = (
 SIX = "six"
 FAMILIES = (4, 6)
 PODS_A_NODE = 6
+"""In mode secondary all that two ENIs have, three each; in mode prefix ``FILLERS`` see to that."""
 FILLERS = 3 * 16 - PODS_A_NODE // 2
 """Sandboxes without containers that leave half the pods no room in the three prefixes of the primary ENI."""
 
@@ -93,7 +94,7 @@ def build(lab: Lab) -> None:
     lab.kubectl("patch", "nodeippool", SIX, "--type=merge", "-p", json.dumps({"spec": {"families": ["IPv6"]}}))
     for mode in MODES:
         lab.wait_until(f"pool of {mode}", "get", "nodeippool", mode)
-        policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1}
+        policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1, "maximumENIs": 2}
         lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", json.dumps({"spec": {"policy": policy}}))
     _extend_vpc(lab)
     fill.primary(lab.node("prefix"), FILLERS)
@@ -120,7 +121,9 @@ class Town:
         lab.kubectl("delete", "pods,services", "-l", MEMBERS, "--now", "--wait=false")
         lab.set_env("eni-agent", **{**dict.fromkeys(VARIABLES), **phase.variables})
         lab.kubectl("wait", "--for=delete", "pods", "-l", MEMBERS, f"--timeout={PATIENCE_SECONDS}s")
-        lab.report("the pods of before are gone")
+        for mode in MODES:
+            wait_for(f"pool {mode} at rest", lambda mode=mode: self._rests(mode), seconds=60, interval=0.2)  # type: ignore[misc]
+        lab.report("the pods of before are gone, and their addresses have cooled")
         everybody = [(f"{mode}-{number}", mode) for mode in MODES for number in range(PODS_A_NODE)]
         everybody += [(f"{SIX}-{number}", SIX) for number in range(2)]
         _apply(lab, [_pod(name, node) for name, node in everybody])
@@ -172,6 +175,11 @@ class Town:
         names = [pod.name for pod in self.leavers.values()]
         self.lab.kubectl("delete", "pods", "--now", "--wait=true", *names)
         return {key: self._left(pod, before[key]) for key, pod in self.leavers.items()}
+
+    def _rests(self, node: str) -> bool:
+        """Whether the agent has told that nothing is assigned but to fillers, and that nothing cools."""
+        usage = observed.pool(self.lab, node).usage
+        return (usage["assigned"], usage["cooling"]) == (FILLERS if node == "prefix" else 0, 0)
 
     def _left(self, pod: Resident, veth: str) -> list[str]:
         """Waits for the veth, which is deleted a moment after its removal."""
