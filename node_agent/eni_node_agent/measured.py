@@ -56,7 +56,7 @@ _record: ContextVar[_Record | None] = ContextVar("record", default=None)
 
 def addresses_of(assignment: Assignment | Holding) -> list[str]:
     """Returns every address of an assignment."""
-    return [assignment.address]
+    return list(assignment.addresses)
 
 
 class MeasuredPlugin:

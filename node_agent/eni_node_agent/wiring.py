@@ -292,7 +292,7 @@ class Agent:
     def _see_supply(self) -> None:
         """Lets the runtime know of the node once it can serve; never takes that back."""
         if self._flow.supply is not None:
-            self._measurements.see_supply(self._flow.supply, (holding.address for holding in self._ledger.lost()))
+            self._measurements.see_supply(self._flow.supply, self._ledger.lost_addresses())
         if self._flow.is_able:
             self._conflist.poke()
         self._poke()

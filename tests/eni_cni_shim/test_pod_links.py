@@ -357,6 +357,29 @@ async def test_whatever_step_the_kernel_refuses_the_removal_leaves_nothing(
     assert step >= len(kind.links) + 3, "each link's veth, the pod's end, the host's end, the carrier"
 
 
+async def test_what_an_agent_left_that_died_at_any_step_is_completed_or_taken_away_by_the_next(
+    node: Host, network: PodNetwork, make_pod: Callable[[], Pod], monkeypatch: pytest.MonkeyPatch, kind: Assignment
+) -> None:
+    refusing = Refusing(monkeypatch)
+    before = state_of(node)
+    for step in itertools.count(1):
+        pods = make_pod(), make_pod()
+        for pod, then in zip(pods, ("ADD", "DEL"), strict=True):
+            refusing.countdown = step
+            with contextlib.suppress(PodNetworkError):
+                await network.add(pod.netns, kind, MTU)
+            was_reached = refusing.countdown <= 0
+            refusing.countdown = -1
+            if then == "ADD":
+                await network.add(pod.netns, kind, MTU)
+                assert await network.check(pod.netns, kind, MTU) == []
+                assert all(node.reaches(address) for address in all_of(kind))
+            await network.remove(kind)
+            await eventually(lambda: state_of(node) == before, f"nothing is left of step {step}")
+        if not was_reached:
+            break
+
+
 def is_like(host: Host, state: str) -> bool:
     return beside_lo(host) == state
 

@@ -156,6 +156,7 @@ async def test_pods_have_an_address_of_every_family_also_after_a_kill(node: Agen
     expected = ["10.0.1.4/32"] if len(families) == 2 else []
     assert await node.addresses_of("web") == [*expected, "2001:db8:0:1:2::/128"]
     node.host.run(["ip", "-6", "rule", "add", "priority", "512", "lookup", "512"], check=False)
+    node.host.run(["ip", "address", "add", "2001:db8:0:1::a/128", "dev", "lo", "nodad"])
     assert node.host.reaches("2001:db8:0:1:2::")
     node.stop(signal.SIGKILL)
     node.start()
@@ -183,7 +184,7 @@ async def test_an_annotated_pod_has_a_link_on_every_card_and_goes_with_all_of_th
     links = node.pod("many").run(["ip", "-br", "link"]).stdout
     assert all(name in links for name in ("eth0@", "mNicIf1@", "mNicIf2@"))
     await eventually(lambda: usage(node).get("assigned") == 4, "usage reported")
-    assert usage(node)["cards"] == [{"networkCard": card, "assigned": 1, "cooling": 0} for card in (1, 2)]
+    assert usage(node)["cards"] == [{"networkCard": card, "assigned": 1, "cooling": 0, "pending": 0} for card in (1, 2)]
     assert (await node.delete("many")).exit_code == 0
     await eventually(lambda: len(pod_links(node)) == 1, "one pod's link is left")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from eni_cni_shim.plugin.addresspool import Sandbox
+from eni_cni_shim.spec import CARDS_ANNOTATION, EVERY_CARD
 from eni_node_agent.cluster.api import Json, ListWatch, Selection
 from eni_node_agent.cluster.reflector import Reflector
 
@@ -26,6 +27,8 @@ class Pod(NamedTuple):
     """As its status has it; empty before it runs."""
     noted_addresses: str = ""
     """What its annotation ``vpc.amazonaws.com/pod-ips`` says."""
+    every_card: bool = False
+    """It asks for a link on every network card."""
 
 
 def follow_pods(api: ListWatch, node: str, changed: Callable[[Mapping[str, Pod]], None]) -> Reflector[Pod]:
@@ -52,7 +55,8 @@ def parse_pod(document: Json) -> Pod | None:
     annotations = metadata.get("annotations") or {}
     uid = annotations.get(_MIRROR) or metadata["uid"]
     address, noted = status.get("podIP") or "", annotations.get(_NOTED) or ""
-    return Pod(metadata["namespace"], metadata["name"], uid, address, noted)
+    every_card = annotations.get(CARDS_ANNOTATION) == EVERY_CARD
+    return Pod(metadata["namespace"], metadata["name"], uid, address, noted, every_card)
 
 
 def uid_of(pods: Mapping[str, Pod], sandbox: Sandbox) -> str:

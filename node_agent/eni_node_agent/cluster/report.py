@@ -4,12 +4,13 @@ Decides what the numbers and sentences are; when they are written is ``usage``'s
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from eni_cni_shim.plugin.addresspool import Sandbox
 from eni_crds.conditions import ConditionType, Reason
-from eni_crds.nodeippool import Condition, ConditionStatus, Usage
+from eni_crds.nodeippool import CardUsage, Condition, ConditionStatus, Usage
 from eni_node_agent.cluster import pods as cluster_pods
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pods import Pod
@@ -58,16 +59,27 @@ class Reporter:
 
     @property
     def pending(self) -> int:
-        """Pods that have no address yet; none while somebody else gives them out."""
-        if self._flow.is_held_back:
+        """Pods that have no address yet."""
+        return self._pending(self._pods.values(), self._pool.waiting())
+
+    def _pending(self, pods: Iterable[Pod], waiting: Iterable[Sandbox]) -> int:
+        if self._flow.is_held_back:  # somebody else gives them out
             return 0
         holdings = self._ledger.holdings()
         return cluster_pods.pending(
-            self._pods.values(),
+            pods,
             [holding.sandbox for holding in holdings],
-            self._pool.waiting(),
+            waiting,
             {address for holding in holdings for address in holding.addresses},
         )
+
+    def _cards(self, cards: Sequence[CardUsage]) -> list[CardUsage]:
+        """Returns the cards with who waits for them: every pod that wants a link on each."""
+        if not cards:
+            return []
+        wanting = (pod for pod in self._pods.values() if pod.every_card)
+        pending = self._pending(wanting, (sandbox for sandbox in self._pool.waiting() if sandbox.every_card))
+        return [card.model_copy(update={"pending": pending}) for card in cards]
 
     def report(self) -> Report:
         """Returns usage and conditions."""
@@ -80,7 +92,7 @@ class Reporter:
             idle=[] if self._flow.is_held_back else list(tally.idle),
             released=list(tally.released) if self._flow.is_saved and not self._flow.is_held_back else [],
             leaving=list(tally.leaving),
-            cards=list(tally.cards),
+            cards=self._cards(tally.cards),
             boot_id=self._boot_id,
         )
         return Report(usage=usage, conditions=[self._connected(), self._drift()])

@@ -5,7 +5,8 @@ by themselves, so two looks in a row can be told apart from one difference that 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
@@ -100,7 +101,7 @@ def _supply_and_kernel(supply: Supply | None, kernel: KernelView) -> Iterator[Fi
 def _ledger_and_kernel(state: State, kernel: KernelView) -> Iterator[Finding]:
     for held in state.holdings:
         yield from _of_pod(held, kernel)
-    known = {address for held in state.holdings for address in held.addresses}
+    known = {address for held in state.holdings for address in held.all_addresses}
     for address, ifname in kernel.pod_routes.items():
         if address not in known:
             sentence = f"the pod table leads to {ifname}, and the ledger gives {address} to nobody"
@@ -134,7 +135,7 @@ def _of_pod(held: HeldAddresses, kernel: KernelView) -> Iterator[Finding]:
         return
     if not link.is_up:
         yield finding("link_down", f"its host link {held.host_ifname} is down", f"ip link set {held.host_ifname} up")
-    for address in held.addresses:
+    for address in held.all_addresses:
         leads_to = kernel.pod_routes.get(address)
         if leads_to is None:
             yield finding("no_route", f"no route to {address} is in the pod table")
@@ -149,7 +150,7 @@ def _of_pod(held: HeldAddresses, kernel: KernelView) -> Iterator[Finding]:
 def _ledger_and_runtime(state: State, runtime: RuntimeView) -> Iterator[Finding]:
     cached = [each for each in runtime.attachments if runtime.live is None or each.container_id in runtime.live]
     by_key: dict[tuple[str, ...], Attachment] = {each[:3]: each for each in cached}
-    for held in state.holdings:
+    for held in _whole_sandboxes(state.holdings):
         yield from _of_holding(held, by_key, runtime.live, age=state.now - held.since)
     known = {address for held in state.holdings for address in held.addresses}
     for each in cached:
@@ -163,6 +164,16 @@ def _ledger_and_runtime(state: State, runtime: RuntimeView) -> Iterator[Finding]
         pods = " and ".join(_named(each) for each in cached if address in each.addresses)
         remedy = "Delete all but one of these pods, and report this: it must never be."
         yield Finding("address.twice", "runtime", address, f"{pods} have the same address", remedy)
+
+
+def _whole_sandboxes(holdings: Iterable[HeldAddresses]) -> Iterable[HeldAddresses]:
+    """Returns one entry for each sandbox, with the addresses of all its links: the runtime has one result of it."""
+    whole: dict[tuple[str, str, str], HeldAddresses] = {}
+    for held in holdings:
+        key = (held.network, held.container_id, held.ifname)
+        before = whole.get(key)
+        whole[key] = held if before is None else replace(before, addresses=(*before.addresses, *held.addresses))
+    return whole.values()
 
 
 def _of_holding(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from eni_cni_shim.plugin.addresspool import SandboxKey
+from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_crds.nodeippool import Supply
 from eni_node_agent.ledger.ledger import Holding
 from eni_node_agent.sandbox import names
@@ -16,12 +16,14 @@ from eni_node_agent.sandbox import names
 
 @dataclass(frozen=True, slots=True)
 class HeldAddresses:
-    """What a sandbox holds."""
+    """What a sandbox holds on one link."""
 
     network: str
     container_id: str
     ifname: str
+    """The sandbox's, whichever of its links this is."""
     addresses: tuple[str, ...]
+    """Of the VPC."""
     eni_id: str
     host_ifname: str
     since: float
@@ -30,6 +32,13 @@ class HeldAddresses:
     pod_name: str = ""
     pod_uid: str = ""
     netns: str = ""
+    egress: str = ""
+    """A node-local address; EC2 and the runtime know nothing of it."""
+
+    @property
+    def all_addresses(self) -> tuple[str, ...]:
+        """All addresses on the link."""
+        return (*self.addresses, self.egress) if self.egress else self.addresses
 
     @property
     def pod(self) -> str:
@@ -95,22 +104,22 @@ class State:
 
 
 def held_addresses(holdings: Iterable[Holding]) -> tuple[HeldAddresses, ...]:
-    """Returns the ledger's holdings as the state shows them."""
-    return tuple(map(_held, holdings))
+    """Returns the ledger's holdings as the state shows them, link by link."""
+    return tuple(_held(holding.sandbox, link, holding.since) for holding in holdings for link in holding.links)
 
 
-def _held(holding: Holding) -> HeldAddresses:
-    sandbox = holding.sandbox
+def _held(sandbox: Sandbox, link: PodLink, since: float) -> HeldAddresses:
     return HeldAddresses(
         network=sandbox.key.network,
         container_id=sandbox.key.container_id,
         ifname=sandbox.key.ifname,
-        addresses=holding.all_addresses,
-        eni_id=holding.eni_id,
-        host_ifname=holding.links[0].host_ifname,
-        since=holding.since,
+        addresses=link.addresses,
+        eni_id=link.eni_id,
+        host_ifname=link.host_ifname,
+        since=since,
         pod_namespace=sandbox.pod_namespace,
         pod_name=sandbox.pod_name,
         pod_uid=sandbox.pod_uid,
         netns=sandbox.netns,
+        egress=link.egress,
     )

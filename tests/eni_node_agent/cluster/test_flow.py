@@ -20,6 +20,7 @@ from eni_crds.nodeippool import (
     Supply,
 )
 from eni_node_agent.cluster.flow import SupplyFlow
+from eni_node_agent.cluster.pods import Pod
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile
 from eni_node_agent.ledger.ledger import Holding, Ledger
@@ -298,6 +299,19 @@ async def test_says_how_far_the_operator_is(world: World) -> None:
     await eventually(lambda: not world.flow.problem, "the primary serves")
     assert world.flow.explain() == Refusal("Growing", "to 8")
     assert world.flow.is_able
+
+
+async def test_reports_who_waits_for_every_card_before_it_asks_and_until_it_is_served(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5", "10.0.1.6"]), eni(0, card=1, addresses=["10.0.2.5"])))
+    pods = [Pod("default", name, f"uid-{name}", "", every_card=name != "plain") for name in ("a", "b", "plain")]
+    world.reporter.see_pods({pod.uid: pod for pod in pods})
+    await eventually(lambda: world.ledger.tally(0).free == 3, "both cards serve")
+    usage = world.reporter.report().usage
+    assert (usage.pending, usage.cards) == (3, [CardUsage(network_card=1, pending=2)])
+    asking = Sandbox(SandboxKey("eni", "a", "eth0"), "", "default", "a", "uid-a", every_card=True)
+    assert (await world.pool.assign(asking)).addresses == ("10.0.1.5", "10.0.2.5")
+    usage = world.reporter.report().usage
+    assert (usage.pending, usage.cards) == (2, [CardUsage(network_card=1, assigned=1, pending=1)])
 
 
 async def test_reports_handshakes_that_pods_hold_up_and_other_cards(world: World) -> None:

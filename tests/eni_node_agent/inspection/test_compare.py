@@ -1,14 +1,17 @@
 """Each kind of difference once, and the many ways of there being none."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_crds.nodeippool import EniRole, EniState
 from eni_node_agent.inspection.compare import findings
 from eni_node_agent.inspection.views import AgentView, Attachment, HostLink, KernelView, Neighbour, RuntimeView, Views
-from eni_node_agent.introspection.state import HeldAddresses, State
+from eni_node_agent.introspection.state import HeldAddresses, State, held_addresses
+from eni_node_agent.ledger.ledger import Holding
 from eni_testing.supplies import eni, supply
 
 WEB = HeldAddresses("eni", "c1", "eth0", ("10.0.1.4",), eni(0).id, "eni0123", 0.0, "default", "web-0", "u1")
@@ -70,6 +73,29 @@ def test_a_pod_of_vpc_cni_is_as_vpc_cni_has_made_it() -> None:
     found = replace(views, kernel=replace(views.kernel, neighbours=frozenset()), runtime=RuntimeView(()))
     assert findings(found) == []
     assert kinds(replace(found, kernel=replace(views.kernel, pod_routes={}))) == ["pod.no_route"]
+
+
+def test_a_pod_with_several_links_and_egress_is_compared_as_a_whole() -> None:
+    """The runtime has one result of both links and knows nothing of the node-local address, nor does EC2."""
+    key = SandboxKey("eni", "c1", "eth0")
+    first = PodLink("eth0", "eni0123", eni(0).id, ("10.0.1.4",), "fd00::ac:2")
+    holding = Holding(
+        Sandbox(key, "", "default", "web-0"), (first, PodLink("mNicIf1", "eni0456", "", ("10.0.2.1",))), 0.0
+    )
+    places = {"10.0.1.4": "eni0123", "fd00::ac:2": "eni0123", "10.0.2.1": "eni0456"}
+    kernel = replace(
+        KERNEL,
+        links={**KERNEL.links, "eni0456": HostLink("ee:58:0a:00:02:01", is_up=True, kind="veth")},
+        pod_routes=places,
+        neighbours=frozenset(Neighbour(ifname, address) for address, ifname in places.items()),
+    )
+    state = State.parse(json.loads(json.dumps(replace(STATE, holdings=held_addresses([holding])).dump())))
+    runtime = RuntimeView((ATTACHMENT._replace(addresses=("10.0.1.4", "10.0.2.1")),))
+    views = Views(replace(AGENT, state=state), kernel, runtime)
+    assert findings(views) == []
+    without_egress = {address: ifname for address, ifname in places.items() if address != "fd00::ac:2"}
+    assert kinds(replace(views, kernel=replace(kernel, pod_routes=without_egress))) == ["pod.no_route"]
+    assert kinds(replace(views, runtime=RUNTIME)) == ["sandbox.other_address"]
 
 
 @pytest.mark.parametrize(
