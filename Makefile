@@ -44,7 +44,7 @@ imports: deps  ## The layers of the architecture
 	lint-imports --no-logo
 
 unit: deps  ## Tests that need neither root nor a cluster
-	pytest -q -m "not netns and not e2e" tests
+	pytest -q -n auto -m "not netns and not e2e" tests
 
 soak: deps  ## The whole operator in everything at once: SOAK_SEEDS=200 times ten virtual minutes, about a second each
 	SOAK_SEEDS=$(or $(SOAK_SEEDS),200) pytest -q tests/eni_operator/controllers/test_soak.py
@@ -56,8 +56,9 @@ churn: deps  ## 500 pods come and go while the agent is killed, for 5 minutes (r
 netns: deps  ## Tests of the kernel's part, in network namespaces (root)
 	pytest -q -m netns tests
 
-e2e: deps  ## Tests on a whole cluster in namespaces (root)
-	pytest -q -m e2e --timeout 600 --durations 10 e2e
+e2e: deps  ## Tests on whole clusters in namespaces, two at a time (root)
+	eni-lab prepare
+	pytest -q -n 2 --dist loadfile -m e2e --timeout 600 --durations 10 e2e
 
 conformance: deps  ## Upstream's network conformance on our network (root; MODE, PROXY, FOCUS, KEEP: docs/conformance.md)
 	$(RUN)/python -m eni_lab.kube.conformance $(if $(MODE),--mode $(MODE)) $(if $(PROXY),--proxy $(PROXY)) \

@@ -3,9 +3,10 @@
  *
  * It passes the runtime's six variables, standard input and an open descriptor of the pod's network namespace to the
  * agent's socket, prints the answer and exits with its code. It decides nothing but what must hold without an agent:
- * VERSION is answered here, DEL and GC succeed when nobody listens (the agent's sweep finds what they left), ADD waits
- * a moment for an agent that restarts, every verb but VERSION gets a CNI error in bounded time. Counterparts: eni_cni_shim/protocol.py (the bytes) and
- * eni_cni_shim/forwarder.py (the same contract for hosts where a static binary is not wanted).
+ * VERSION is answered here, DEL and GC succeed when nobody listens (the agent's sweep finds what they left), ADD and
+ * STATUS wait for an agent that restarts, every verb but VERSION gets a CNI error in bounded time. Counterparts:
+ * eni_cni_shim/protocol.py (the bytes) and eni_cni_shim/forwarder.py (the same contract for hosts where a static binary
+ * is not wanted).
  *
  * Build: musl-gcc -Os -static -Wall -Wextra -Werror -o eni-cni forwarder.c
  * Any C library will do; with glibc's the same process takes twice as long, most of it to ask the processor what it is.
@@ -28,7 +29,8 @@
 
 #define AGENT_SOCKET "/run/eni-agent/agent.sock"
 #define TIMEOUT_SECONDS 60 /* the agent holds an ADD for 20 seconds by default while the pool grows */
-#define RESTART_MS 2000 /* an agent that restarts listens again within a second */
+#define RESTART_MS 2000  /* an agent that restarts listens again within a second */
+#define UPGRADE_MS 10000 /* one that is replaced, within a few; a STATUS that fails makes the node NotReady */
 #define RETRY_MS 50
 #define LARGEST_BODY (1u << 20)
 #define MAGIC "ENI1"
@@ -142,10 +144,15 @@ static int reach_agent(void) {
 
 static int nobody_listens(int agent) { return agent == -ENOENT || agent == -ECONNREFUSED; }
 
-/* As reach_agent(); an ADD waits out a restart of the agent, for a refusal would cost the pod its whole sandbox. */
+/* An ADD waits out a restart of the agent, for a refusal would cost the pod its whole sandbox. */
+static int64_t patience_ms(void) {
+    int64_t patience = !strcmp(command, "ADD") ? RESTART_MS : !strcmp(command, "STATUS") ? UPGRADE_MS : 0;
+    return timeout_ms < patience ? timeout_ms : patience;
+}
+
+/* As reach_agent(), again and again while nobody listens. */
 static int await_agent(void) {
-    int64_t patience_ms = timeout_ms < RESTART_MS ? timeout_ms : RESTART_MS;
-    int64_t end_ms = now_ms() + (strcmp(command, "ADD") ? 0 : patience_ms);
+    int64_t end_ms = now_ms() + patience_ms();
     int agent = reach_agent();
     while (nobody_listens(agent) && now_ms() < end_ms) {
         poll(NULL, 0, RETRY_MS);

@@ -1,12 +1,13 @@
 """One laboratory for the whole session, tied to this process: it ends with it even when that is killed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from eni_lab.lab import Lab, Options
 from eni_lab.prerequisites import reason_for_none
+from eni_testing.accounts import account
 from eni_testing.laboratories import clear_abandoned, new_lab
 
 
@@ -19,6 +20,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         with capture.global_and_fixture_disabled():
             clear_abandoned()
             new_lab("images").prepare()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails on a cluster shows what the cluster was at: nobody can ask it afterwards."""
+    report = yield
+    fixtures = getattr(item, "funcargs", {}).values()
+    lab = next((value for value in fixtures if isinstance(value, Lab)), None)
+    if report.failed and lab is not None:
+        report.sections.append(("the cluster at that moment", account(lab)))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

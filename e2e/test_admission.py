@@ -1,15 +1,14 @@
 """A stolen token writes its own part of its own node's pool and nothing else, tried as an attacker would."""
 
 import json
-import subprocess
 from dataclasses import dataclass, replace
 
 import pytest
 
 from eni_lab.errors import LabError
-from eni_lab.kube.addresses import API_URL
 from eni_lab.kube.images import REPOSITORY
 from eni_lab.lab import Lab
+from eni_testing.thieves import Thief
 
 pytestmark = pytest.mark.e2e
 
@@ -21,31 +20,8 @@ SYSTEM = ("-n", "kube-system")
 
 
 @dataclass
-class Thief:
-    """Someone with the token of a service account's pod on one node."""
-
-    lab: Lab
-    account: str
-    node: str
-    token: str = ""
-
-    def __post_init__(self) -> None:
-        self.token = self.token or self._steal()
-
-    def _steal(self) -> str:
-        pods = json.loads(
-            self.lab.kubectl(
-                "get", "pod", "-n", "kube-system", "--field-selector", f"spec.nodeName={self.node}", "-o", "json"
-            )
-        )
-        pod = next(p for p in pods["items"] if p["spec"]["serviceAccountName"] == self.account)["metadata"]["name"]
-        bound = ("--bound-object-kind=Pod", f"--bound-object-name={pod}")
-        return self.lab.kubectl("create", "token", self.account, "-n", "kube-system", *bound).strip()
-
-    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = self.lab.kubectl_command("--kubeconfig=/dev/null", f"--server={API_URL}")
-        command += [f"--certificate-authority={self.lab.layout.pki / 'ca.crt'}", f"--token={self.token}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, input=stdin, check=False)
+class PoolThief(Thief):
+    """One who writes NodeIPPools."""
 
     def write(self, node: str, body: dict[str, object], *arguments: str) -> str:
         manifest = json.dumps({**KIND, "metadata": {"name": node}, **body})
@@ -65,13 +41,13 @@ def nodes(deployed: Lab) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def agent(deployed: Lab, nodes: tuple[str, str]) -> Thief:
-    return Thief(deployed, "eni-agent", nodes[0])
+def agent(deployed: Lab, nodes: tuple[str, str]) -> PoolThief:
+    return PoolThief(deployed, "eni-agent", nodes[0])
 
 
 @pytest.fixture(scope="module")
-def operator(deployed: Lab, nodes: tuple[str, str]) -> Thief:
-    return Thief(deployed, "eni-operator", nodes[0])
+def operator(deployed: Lab, nodes: tuple[str, str]) -> PoolThief:
+    return PoolThief(deployed, "eni-operator", nodes[0])
 
 
 def labelled(node: str) -> dict[str, object]:
@@ -83,37 +59,39 @@ def supply_of(lab: Lab, node: str) -> dict[str, object]:
     return supply
 
 
-def test_the_agent_may_not_write_supply(deployed: Lab, agent: Thief, nodes: tuple[str, str]) -> None:
+def test_the_agent_may_not_write_supply(deployed: Lab, agent: PoolThief, nodes: tuple[str, str]) -> None:
     changed = {**supply_of(deployed, nodes[0]), "wanted": 99}
     assert "status.supply, which is the operator's" in agent.write_status(nodes[0], {"supply": changed})
 
 
-def test_the_agent_may_not_write_the_operators_conditions(agent: Thief, nodes: tuple[str, str]) -> None:
+def test_the_agent_may_not_write_the_operators_conditions(agent: PoolThief, nodes: tuple[str, str]) -> None:
     condition = {"type": "Ready", "status": "False", "reason": "Stolen", "lastTransitionTime": LATER}
     assert "AgentConnected and DriftDetected only" in agent.write_status(nodes[0], {"conditions": [condition]})
 
 
-def test_the_agent_may_not_write_another_nodes_usage(agent: Thief, nodes: tuple[str, str]) -> None:
+def test_the_agent_may_not_write_another_nodes_usage(agent: PoolThief, nodes: tuple[str, str]) -> None:
     assert f'may not write the pool of "{nodes[1]}"' in agent.write_status(nodes[1], {"usage": {"assigned": 1}})
 
 
-def test_the_agent_may_not_write_the_spec(agent: Thief, nodes: tuple[str, str]) -> None:
+def test_the_agent_may_not_write_the_spec(agent: PoolThief, nodes: tuple[str, str]) -> None:
     assert "forbidden" in agent.write(nodes[0], {"spec": {"paused": True}}).lower()
 
 
-def test_the_operator_may_not_write_the_spec(operator: Thief, nodes: tuple[str, str]) -> None:
+def test_the_operator_may_not_write_the_spec(operator: PoolThief, nodes: tuple[str, str]) -> None:
     assert "may create a pool but not change its spec" in operator.write(nodes[0], {"spec": {"paused": True}})
 
 
-def test_the_operator_may_not_write_usage(operator: Thief, nodes: tuple[str, str]) -> None:
+def test_the_operator_may_not_write_usage(operator: PoolThief, nodes: tuple[str, str]) -> None:
     assert "status.usage, which is the agent's" in operator.write_status(nodes[0], {"usage": {"assigned": 99}})
 
 
-def test_the_operator_may_not_write_another_nodes_pool(operator: Thief, nodes: tuple[str, str]) -> None:
+def test_the_operator_may_not_write_another_nodes_pool(operator: PoolThief, nodes: tuple[str, str]) -> None:
     assert f'may not write the pool of "{nodes[1]}"' in operator.write(nodes[1], labelled(nodes[1]))
 
 
-def test_the_operator_may_not_delete_another_nodes_pool(deployed: Lab, operator: Thief, nodes: tuple[str, str]) -> None:
+def test_the_operator_may_not_delete_another_nodes_pool(
+    deployed: Lab, operator: PoolThief, nodes: tuple[str, str]
+) -> None:
     done = operator.run("delete", "nodeippool", nodes[1])
     assert f'may not write the pool of "{nodes[1]}"' in done.stderr
     assert supply_of(deployed, nodes[1])
@@ -124,13 +102,13 @@ def test_the_operator_may_not_delete_another_nodes_pool(deployed: Lab, operator:
     [("agent", "delete"), ("agent", "update"), ("operator", "update"), ("operator", "deletecollection")],
 )
 def test_nobody_replaces_pools_and_no_agent_deletes_them(
-    account: str, verb: str, agent: Thief, operator: Thief
+    account: str, verb: str, agent: PoolThief, operator: PoolThief
 ) -> None:
     thief = {"agent": agent, "operator": operator}[account]
     assert thief.run("auth", "can-i", verb, "nodeippools.eni-operator.io").stdout.strip() == "no"
 
 
-def test_the_operator_has_one_lease_and_no_other(operator: Thief) -> None:
+def test_the_operator_has_one_lease_and_no_other(operator: PoolThief) -> None:
     def can(verb: str, name: str) -> str:
         return operator.run("auth", "can-i", verb, f"leases.coordination.k8s.io/{name}", *SYSTEM).stdout.strip()
 
@@ -138,7 +116,7 @@ def test_the_operator_has_one_lease_and_no_other(operator: Thief) -> None:
     assert (can("delete", "eni-operator"), can("list", "")) == ("no", "no")
 
 
-def test_only_the_operator_writes_the_status_of_an_eniconfig(deployed: Lab, operator: Thief) -> None:
+def test_only_the_operator_writes_the_status_of_an_eniconfig(deployed: Lab, operator: PoolThief) -> None:
     deployed.kubectl("apply", "-f", "-", stdin=json.dumps(ENICONFIG))
     status = json.dumps({**ENICONFIG, "status": {"nodes": 7}})
     write = ("apply", "--server-side", "--force-conflicts", "--subresource=status", "-f", "-")
@@ -149,7 +127,7 @@ def test_only_the_operator_writes_the_status_of_an_eniconfig(deployed: Lab, oper
 
 
 @pytest.fixture(scope="module")
-def cluster_operator(deployed: Lab, operator: Thief) -> Thief:
+def cluster_operator(deployed: Lab, operator: PoolThief) -> PoolThief:
     """The account of the one operator of a cluster, with a token that no pod and no node bears."""
     rights = (OVERLAY / "rbac.yaml").read_text()
     deployed.kubectl("apply", "-n", "kube-system", "-f", "-", stdin=rights)
@@ -158,7 +136,7 @@ def cluster_operator(deployed: Lab, operator: Thief) -> Thief:
 
 
 def test_the_clusters_operator_writes_every_nodes_supply(
-    deployed: Lab, cluster_operator: Thief, nodes: tuple[str, str]
+    deployed: Lab, cluster_operator: PoolThief, nodes: tuple[str, str]
 ) -> None:
     for node in nodes:
         body = json.dumps({**KIND, "metadata": {"name": node}, "status": {"supply": supply_of(deployed, node)}})
@@ -167,11 +145,13 @@ def test_the_clusters_operator_writes_every_nodes_supply(
         assert done.returncode == 0, done.stderr
 
 
-def test_the_clusters_operator_may_not_write_what_is_others(cluster_operator: Thief, nodes: tuple[str, str]) -> None:
+def test_the_clusters_operator_may_not_write_what_is_others(
+    cluster_operator: PoolThief, nodes: tuple[str, str]
+) -> None:
     assert "status.usage, which is the agent's" in cluster_operator.write_status(nodes[0], {"usage": {"assigned": 99}})
     assert "may create a pool but not change its spec" in cluster_operator.write(nodes[0], {"spec": {"paused": True}})
 
 
-def test_the_agents_account_sees_no_secret_and_no_node(agent: Thief) -> None:
+def test_the_agents_account_sees_no_secret_and_no_node(agent: PoolThief) -> None:
     for what in ("secrets", "nodes", "configmaps"):
         assert agent.run("auth", "can-i", "list", what, "-A").stdout.strip() == "no", what

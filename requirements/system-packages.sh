@@ -2,7 +2,7 @@
 # System packages of the tests and the laboratory: installed with apt as root on Debian and Ubuntu, named elsewhere.
 set -eu
 packages="buildah busybox-static containerd containernetworking-plugins conntrack debootstrap ethtool gcc iproute2
-iptables iputils-ping libc6-dev libnftables1 make musl-tools nftables openssl procps python3-venv runc util-linux"
+iptables iputils-ping libc6-dev libnftables1 make musl-tools nftables openssl podman procps python3-venv runc util-linux"
 missing=
 if command -v dpkg-query >/dev/null; then
   for package in $packages; do

@@ -23,3 +23,11 @@ def test_every_reason_has_a_section() -> None:
 
 def test_every_condition_is_explained() -> None:
     assert {type_ for type_ in ConditionType if f"`{type_}`" not in PAGE} == set()
+
+
+def test_every_difference_an_inspection_can_find_is_explained() -> None:
+    source = (Path(__file__).parents[1] / "node_agent/eni_node_agent/inspection/compare.py").read_text()
+    kinds = set(re.findall(r'Finding\(\s*"([a-z]+\.\w+)"', source))
+    kinds |= {f"pod.{kind}" for kind in re.findall(r'yield finding\(\s*"(\w+)"', source)}
+    assert len(kinds) > 15
+    assert kinds == set(re.findall(r"`([a-z]+\.[a-z_]+)`", PAGE.split("| difference | sides |")[1].split("\n\n")[0]))

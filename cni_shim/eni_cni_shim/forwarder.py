@@ -2,7 +2,7 @@
 """The CNI executable in Python: passes the runtime's question to the agent and prints the answer.
 
 Decides only what must hold without an agent: VERSION is answered here, DEL and GC succeed when nobody listens (the
-agent's sweep finds what they left), ADD waits a moment for an agent that restarts, every verb but VERSION gets a CNI
+agent's sweep finds what they left), ADD and STATUS wait for an agent that restarts, every verb but VERSION gets a CNI
 error in bounded time. The same contract as ``forwarder.c``, held to it by one suite; the agent's ``rpc.server`` is the
 other end, ``protocol`` tells the bytes.
 
@@ -17,7 +17,10 @@ import time
 
 AGENT_SOCKET = b"/run/eni-agent/agent.sock"
 TIMEOUT_SECONDS = 60  # the agent holds an ADD for 20 seconds by default while the pool grows
-RESTART_SECONDS = 2  # an agent that restarts listens again within a second
+PATIENCE_SECONDS = {
+    b"ADD": 2,  # an agent that restarts listens again within a second
+    b"STATUS": 10,  # one that is replaced, within a few; a STATUS that fails makes the node NotReady
+}
 RETRY_SECONDS = 0.05
 LARGEST_BODY = 1 << 20
 MAGIC = b"ENI1"
@@ -97,7 +100,7 @@ def forward(command: bytes, path: bytes, timeout: int, request: bytes, netns: by
     later = NOT_AVAILABLE if command == b"STATUS" else TRY_AGAIN
     deadline = time.monotonic() + timeout
     try:
-        agent = await_agent(path, timeout, min(timeout, RESTART_SECONDS) if command == b"ADD" else 0)
+        agent = await_agent(path, timeout, min(timeout, PATIENCE_SECONDS.get(command, 0)))
     except BlockingIOError:
         raise no_answer(later, path, timeout) from None
     except OSError as error:

@@ -7,7 +7,7 @@ below are that page's.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
@@ -27,8 +27,11 @@ REQUIRED: Final = {
 }
 """Variables each verb cannot do without. GC's CNI_PATH serves plugins that delegate; we do not."""
 
-GATEWAY: Final = "169.254.1.1"
-"""Next hop of every pod; link-local, answered by a permanent neighbour entry, so no ARP and no address of the VPC."""
+POD_ANNOTATIONS: Final = "io.kubernetes.cri.pod-annotations"
+"""The capability, and so the key of ``runtimeConfig``, by which a runtime passes a pod's annotations."""
+CARDS_ANNOTATION: Final = "k8s.amazonaws.com/nicConfig"
+EVERY_CARD: Final = "multi-nic-attachment"
+"""VPC CNI's annotation and its one value: the pod wants a link on every network card."""
 
 DEFAULT_MTU: Final = 9001
 """Bytes; the largest frame in a VPC (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network_mtu.html)."""
@@ -51,6 +54,9 @@ class Code(IntEnum):
     INVALID_CONFIG = 7
     TRY_AGAIN = 11
     NOT_AVAILABLE = 50
+    """STATUS: no pod could be served; those that run are as well as ever."""
+    LIMITED_CONNECTIVITY = 51
+    """STATUS: no pod could be served, and those that run may be cut off."""
     MISUNDERSTOOD = 100
     """Used by the executable: the agent answered in another protocol."""
     KERNEL_REFUSED = 101
@@ -76,9 +82,12 @@ class NetConf:
     mtu: int = DEFAULT_MTU
     """Bytes, of both ends of the pod's veth."""
     previous: Mapping[str, Any] | None = None
-    """``prevResult``: what ADD has returned, as other plugins of the list may have completed it."""
+    """``prevResult``. CHECK: what ADD has returned, as other plugins of the list may have completed it. ADD: what the
+    plugins before us have made; None where we are the first."""
     valid_attachments: frozenset[tuple[str, str]] | None = None
-    """Container id and interface name of all that lives; GC releases the rest."""
+    """Container id and interface name of all that lives; GC releases the rest. None: nobody said, so nothing is."""
+    every_card: bool = False
+    """The pod's annotation asks for a link on every network card."""
 
 
 class PodArgs(NamedTuple):
@@ -103,10 +112,32 @@ class Invocation:
 
 
 class Interface(NamedTuple):
-    """One end of the pod's veth."""
+    """One end of a pod's veth."""
 
     name: str
     mac: str
+
+
+class Ends(NamedTuple):
+    """One link of a pod as a result tells of it."""
+
+    host: Interface
+    pod: Interface
+    addresses: tuple[str, ...]
+    """Without mask; those a runtime is told of."""
+
+
+def gateway(number: int, *, ipv6: bool) -> str:
+    """Returns the next hop of a pod's link: ``169.254.1.1`` or ``fe80::1`` for the first (number 0), as in VPC CNI.
+
+    Link-local and answered by a permanent neighbour entry: no ARP, no neighbour discovery, no address of the VPC.
+    """
+    return f"fe80::{number + 1:x}" if ipv6 else f"169.254.1.{number + 1}"
+
+
+def with_mask(address: str) -> str:
+    """Returns ``10.0.1.23/32`` or ``2001:db8::17/128``."""
+    return f"{address}/{128 if ':' in address else 32}"
 
 
 def parse(environ: Mapping[str, str], stdin: bytes) -> Invocation:
@@ -167,24 +198,36 @@ def parse_config(command: str, stdin: bytes) -> NetConf:
     if raw.get("ipam"):
         message = f"the field ipam is {_shown(raw['ipam'])}; the agent gives the addresses, so it must be absent"
         raise CniError(Code.UNSUPPORTED_FIELD, message)
-    previous = _previous(raw) if command == "CHECK" else None
-    return NetConf(version, name, mtu=_mtu(raw.get("mtu")), previous=previous)
+    previous = _previous(raw, is_needed=command == "CHECK") if command in {"ADD", "CHECK"} else None
+    return NetConf(version, name, mtu=_mtu(raw.get("mtu")), previous=previous, every_card=_wants_every_card(raw))
 
 
-def dump_result(invocation: Invocation, address: str, host: Interface, pod: Interface) -> bytes:
-    """Returns ADD's result in the shape of the configuration's version."""
+def version_of(stdin: bytes) -> str:
+    """Returns the version to write an error in: the configuration's where that can be read, else our newest."""
+    try:
+        version = _decode(stdin).get("cniVersion")
+    except CniError:
+        return VERSIONS[-1]
+    return version if isinstance(version, str) and version in VERSIONS else VERSIONS[-1]
+
+
+def dump_result(invocation: Invocation, links: Sequence[Ends], first: int = 0) -> bytes:
+    """Returns ADD's result in the shape of the configuration's version.
+
+    Args:
+        invocation: the request.
+        links: those made, the one that was asked for first.
+        first: its number among the links of its pod; only number 0 is the pod's way to everywhere.
+    """
     version = invocation.config.cni_version
-    ends: list[dict[str, Any]] = [
-        {"name": host.name, "mac": host.mac},
-        {"name": pod.name, "mac": pod.mac, "sandbox": invocation.netns},
-    ]
+    ends = [end for link in links for end in _ends(link, invocation.netns)]
     if version == "1.1.0":
         ends = [{**end, "mtu": invocation.config.mtu} for end in ends]
-    ip: dict[str, Any] = {"address": f"{address}/32", "gateway": GATEWAY, "interface": 1}
+    ips = [_ip(index, first + index, address) for index, link in enumerate(links) for address in link.addresses]
     if version.startswith("0."):
-        ip = {"version": "4", **ip}
-    routes = [{"dst": "0.0.0.0/0", "gw": GATEWAY}]
-    return _dump({"cniVersion": version, "interfaces": ends, "ips": [ip], "routes": routes, "dns": {}})
+        ips = [{"version": "6" if ":" in ip["address"] else "4", **ip} for ip in ips]
+    routes = [_default_route(address) for address in links[0].addresses] if first == 0 else []
+    return _dump({"cniVersion": version, "interfaces": ends, "ips": ips, "routes": routes, "dns": {}})
 
 
 def dump_error(error: CniError, version: str = VERSIONS[-1]) -> bytes:
@@ -193,15 +236,31 @@ def dump_error(error: CniError, version: str = VERSIONS[-1]) -> bytes:
     return _dump({**fields, "details": error.details} if error.details else fields)
 
 
-def differences(previous: Mapping[str, Any], address: str, host: Interface, pod: Interface) -> list[str]:
+def differences(previous: Mapping[str, Any], links: Sequence[Ends]) -> list[str]:
     """Returns in sentences what ``prevResult`` has otherwise; other plugins may have added to it."""
-    found = []
     ips = [ip.get("address") for ip in _objects(previous.get("ips"))]
-    if f"{address}/32" not in ips:
-        found.append(f"prevResult has the addresses {ips}, not {address}/32")
+    addresses = [with_mask(address) for link in links for address in link.addresses]
+    found = [f"prevResult has the addresses {ips}, not {address}" for address in addresses if address not in ips]
     ends = [(end.get("name"), end.get("mac")) for end in _objects(previous.get("interfaces"))]
-    found += [f"prevResult has no interface {end.name} with MAC {end.mac}" for end in (host, pod) if end not in ends]
+    ours = [end for link in links for end in (link.host, link.pod)]
+    found += [f"prevResult has no interface {end.name} with MAC {end.mac}" for end in ours if end not in ends]
     return found
+
+
+def _ends(link: Ends, netns: str) -> list[dict[str, Any]]:
+    host, pod = link.host, link.pod
+    return [{"name": host.name, "mac": host.mac}, {"name": pod.name, "mac": pod.mac, "sandbox": netns}]
+
+
+def _ip(index: int, number: int, address: str) -> dict[str, Any]:
+    """``interface`` counts both ends of each link: the pod's end of link 0 is 1, that of link 1 is 3."""
+    hop = gateway(number, ipv6=":" in address)
+    return {"address": with_mask(address), "gateway": hop, "interface": 2 * index + 1}
+
+
+def _default_route(address: str) -> dict[str, str]:
+    is_ipv6 = ":" in address
+    return {"dst": "::/0" if is_ipv6 else "0.0.0.0/0", "gw": gateway(0, ipv6=is_ipv6)}
 
 
 def _decode(stdin: bytes) -> dict[str, Any]:
@@ -247,17 +306,38 @@ def _mtu(value: object) -> int:
     raise CniError(Code.INVALID_CONFIG, message)
 
 
-def _previous(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+def _wants_every_card(raw: Mapping[str, Any]) -> bool:
+    """Whoever may make a pod writes its annotations: any other value means nothing, as with VPC CNI."""
+    annotations: object = raw
+    for key in ("runtimeConfig", POD_ANNOTATIONS):
+        if not isinstance(annotations, dict) or annotations.get(key) is None:
+            return False
+        annotations = _typed(annotations, key, dict)
+    return isinstance(annotations, dict) and annotations.get(CARDS_ANNOTATION) == EVERY_CARD
+
+
+def _previous(raw: Mapping[str, Any], *, is_needed: bool) -> Mapping[str, Any] | None:
     if raw.get("prevResult") is None:
-        raise CniError(Code.INVALID_CONFIG, "the network configuration lacks prevResult, which CHECK needs")
-    return dict(_typed(raw, "prevResult", dict))
+        if is_needed:
+            raise CniError(Code.INVALID_CONFIG, "the network configuration lacks prevResult, which CHECK needs")
+        return None
+    previous = dict(_typed(raw, "prevResult", dict))
+    for key in ("interfaces", "ips", "routes"):
+        found = previous.get(key) or []
+        if not isinstance(found, list) or len(_objects(found)) != len(found):
+            message = f"the field {key} of prevResult is {_shown(found)}; a list of objects is allowed"
+            raise CniError(Code.INVALID_CONFIG, message)
+    return previous
 
 
-def _valid_attachments(raw: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """An absent list must never read as an empty one, which would release every pod."""
-    key = "cni.dev/valid-attachments"
-    if key not in raw:
-        raise CniError(Code.INVALID_CONFIG, f"the network configuration lacks {key}, which GC needs")
+def _valid_attachments(raw: Mapping[str, Any]) -> frozenset[tuple[str, str]] | None:
+    """An absent list must never read as an empty one, which would release every pod; libcni may leave it out.
+
+    ``cni.dev/attachments`` is what the specification's first 1.1.0 called it.
+    """
+    key = next((key for key in ("cni.dev/valid-attachments", "cni.dev/attachments") if raw.get(key) is not None), None)
+    if key is None:
+        return None
     entries = _typed(raw, key, list)
     pairs = [(entry.get("containerID"), entry.get("ifname")) for entry in _objects(entries)]
     if len(pairs) != len(entries) or not all(isinstance(part, str) and part for pair in pairs for part in pair):

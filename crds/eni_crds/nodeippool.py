@@ -245,6 +245,8 @@ class CardUsage(Contract):
     network_card: int
     assigned: int = 0
     cooling: int = 0
+    pending: int = 0
+    """Pods bound to this node that want an address of this card too and have none yet."""
 
 
 class Usage(Contract):
@@ -263,7 +265,7 @@ class Usage(Contract):
     leaving: list[Leaving] = []
     """Handshakes that are held up by pods."""
     cards: list[CardUsage] = []
-    """Network cards above 0 that have ENIs; included in the counts above."""
+    """Network cards above 0 that have ENIs; what is assigned and cools there is part of the counts above."""
     boot_id: str = Field("", alias="bootID")
     reported_at: datetime | None = None
     """When the agent last spoke; renewed every few minutes though nothing changes."""

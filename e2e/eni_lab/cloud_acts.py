@@ -21,6 +21,11 @@ class CloudActs(CloudCalls):
         """The id of the subnet called so."""
         return str(self._named("describe_subnets", "Subnets", name)["SubnetId"])
 
+    def ipv6_block(self, subnet: str) -> str:
+        """The IPv6 block of the subnet called so, empty when it has none."""
+        blocks = self._named("describe_subnets", "Subnets", subnet).get("Ipv6CidrBlockAssociationSet", [])
+        return str(blocks[0]["Ipv6CidrBlock"]) if blocks else ""
+
     def group(self, name: str) -> str:
         """The id of the security group called so."""
         return str(self._named("describe_security_groups", "SecurityGroups", name)["GroupId"])

@@ -40,11 +40,15 @@ class Cloud(CloudActs):
         """Starts an instance in the subnet of a zone's nodes, with their security group.
 
         With ``interfaces`` (RunInstances' NetworkInterfaces) it has those ENIs from the start, in the same subnet.
+        Where that subnet has IPv6, the instance has an address of it.
         """
         limits = self._limits(instance_type)
         subnet, groups = self.subnet(zone.node_subnet), [self.group(zone.node_subnet)]
         listed = [{"SubnetId": subnet, "Groups": groups, **one} for one in interfaces]
-        network = {"NetworkInterfaces": listed} if listed else {"SubnetId": subnet, "SecurityGroupIds": groups}
+        plain: dict[str, object] = {"SubnetId": subnet, "SecurityGroupIds": groups}
+        if self.ipv6_block(zone.node_subnet):
+            plain["Ipv6AddressCount"] = 1
+        network = {"NetworkInterfaces": listed} if listed else plain
         reply = self.ec2(
             "run_instances",
             ImageId=self.ec2("describe_images")["Images"][0]["ImageId"],
@@ -61,6 +65,7 @@ class Cloud(CloudActs):
             instance_type=instance_type,
             zone=zone.name,
             address=started["PrivateIpAddress"],
+            ipv6_address=_ipv6_of(self.enis(started["InstanceId"])[0]),
             max_pods=max_pods(limits["MaximumNetworkInterfaces"], limits["Ipv4AddressesPerInterface"]),
         )
 
@@ -89,6 +94,11 @@ class Cloud(CloudActs):
     def _limits(self, instance_type: str) -> Any:
         reply = self.ec2("describe_instance_types", InstanceTypes=[instance_type])
         return reply["InstanceTypes"][0]["NetworkInfo"]
+
+
+def _ipv6_of(eni: Mapping[str, Any]) -> str:
+    addresses = [str(one["Ipv6Address"]) for one in eni.get("Ipv6Addresses", [])]
+    return addresses[0] if addresses else ""
 
 
 def _tags(resource: str, name: str, more: Mapping[str, str] | None = None) -> list[dict[str, object]]:

@@ -26,6 +26,7 @@ from eni_lab.layout import Layout
 from eni_lab.node.machine import Machine, load
 from eni_lab.prerequisites import reason_for_none
 from eni_lab.processes import LAB_NAMESPACES, Parts, has_become, inside, only_child, reap, spawn
+from eni_lab.vpc_layout import DUAL_STACK_SUBNETS, SUBNETS
 from eni_lab.waiting import Report, wait_for
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -45,6 +46,8 @@ class Options:
     zones: tuple[Zone, ...] = ZONES
     max_pods: int | None = None
     """What the kubelets allow; None: what the instance type can address without prefixes, as EKS has it."""
+    dual_stack: bool = False
+    """Whether nodes and Services have IPv6 beside IPv4; then new ENIs can have IPv6 prefixes."""
     service_times: bool = True
     """Whether EC2 takes its time, as the real one does."""
     tied: bool = False
@@ -103,9 +106,9 @@ class Lab:
         self._create_namespaces(groups, tied=options.tied)
         self._start_cloud(service_times=options.service_times)
         control_plane = ControlPlane(self.layout, self._binaries, self.parts, self.pid)
-        control_plane.start_api_server()
+        control_plane.start_api_server(dual_stack=options.dual_stack)
         self.cloud.wait_until_up()
-        self.cloud.create_vpc()
+        self.cloud.create_vpc(DUAL_STACK_SUBNETS if options.dual_stack else SUBNETS)
         self.report("cloud ready: EC2, metadata, a VPC with two zones")
         self.wait_until("api server ready", "get", "--raw=/readyz")
         control_plane.start_controllers()
@@ -198,7 +201,7 @@ class Lab:
             raise LabError(f"no node is called {name!r}; there are {', '.join(known) or 'none'}")
         return known[name]
 
-    def add_node(
+    def add_node(  # noqa: PLR0913, PLR0917  a node can differ from another in so many ways
         self,
         instance_type: str,
         zone: Zone,
@@ -206,10 +209,12 @@ class Lab:
         max_pods: int | None = None,
         interfaces: Sequence[Mapping[str, object]] = (),
         proxy_mode: str = "nftables",
+        files: Mapping[str, str] | None = None,
     ) -> Machine:
         """Runs an instance and makes it a node; returns when the API server has it.
 
-        With ``interfaces`` (RunInstances' NetworkInterfaces, such as EFA ones) it has those ENIs from the start.
+        With ``interfaces`` (RunInstances' NetworkInterfaces, such as EFA ones) it has those ENIs from the start, with
+        ``files`` (text by path below its disk, such as ``etc/cni/net.d/10-aws.conflist``) what its image brings.
         """
         taken = {*(machine.name for machine in self.nodes()), *self.parts.names(), GROUP}
         chosen = name or _free_name(zone, taken)
@@ -221,7 +226,7 @@ class Lab:
         if max_pods is not None:
             instance = replace(instance, max_pods=max_pods)
         machine = Machine(self.layout, self.parts, self._cgroup, instance)
-        machine.install(proxy_mode)
+        machine.install(proxy_mode, files or {})
         self.switch_on(machine)
         return machine
 
@@ -259,6 +264,11 @@ class Lab:
         zone = next(zone for zone in ZONES if zone.name == before.instance.zone)
         self.remove_node(before)
         return self.add_node(before.instance.instance_type, zone, name, max_pods=before.instance.max_pods)
+
+    def outside_command(self, *command: str | Path) -> list[str]:
+        """A command run on the host outside the VPC."""
+        pid = self.cloud.control("GET", "/_lab/fabric")["outside"]["pid"]
+        return inside(self.pid, LAB_NAMESPACES, "nsenter", f"--net=/proc/{pid}/ns/net", "--", *command)
 
     def leftovers(self) -> list[str]:
         """What of the laboratory is still on the machine: processes, mounts, cgroups, files. Empty after ``down``."""

@@ -42,15 +42,16 @@ class SubnetPlan:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def subnets(zone: Zone) -> tuple[SubnetPlan, ...]:
+def subnets(zone: Zone, *, dual_stack: bool = False) -> tuple[SubnetPlan, ...]:
     """Returns a zone's subnets: the nodes' own, and those that tests choose for pods.
 
     ``pods`` and ``more`` are of ordinary size, the second in the VPC's other block; ``small`` (11 addresses, no prefix)
-    and ``tight`` (27 addresses, no prefix) run out; ``kept`` has half of it reserved for prefixes; ``dual`` has IPv6.
+    and ``tight`` (27 addresses, no prefix) run out; ``kept`` has half of it reserved for prefixes; ``dual`` has IPv6,
+    and so has the nodes' own in a ``dual_stack`` cluster.
     """
     number = ZONES.index(zone) + 1
     return (
-        SubnetPlan(zone.node_subnet, zone, f"10.0.{number}.0/24"),
+        SubnetPlan(zone.node_subnet, zone, f"10.0.{number}.0/24", ipv6=10 + number if dual_stack else None),
         SubnetPlan(f"pods-{zone.letter}", zone, f"10.0.{10 + number}.0/24"),
         SubnetPlan(f"more-{zone.letter}", zone, f"100.64.{number}.0/24"),
         SubnetPlan(f"small-{zone.letter}", zone, f"10.0.{20 + number}.0/28"),
@@ -61,5 +62,6 @@ def subnets(zone: Zone) -> tuple[SubnetPlan, ...]:
 
 
 SUBNETS = tuple(plan for zone in ZONES for plan in subnets(zone))
+DUAL_STACK_SUBNETS = tuple(plan for zone in ZONES for plan in subnets(zone, dual_stack=True))
 GROUPS = (*(zone.node_subnet for zone in ZONES), "pods", "other")
 """Security groups by name: each zone's nodes have the one called like their subnet, the rest are for tests."""

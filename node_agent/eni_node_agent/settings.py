@@ -5,6 +5,7 @@ our own begin with ``ENI_`` and are strict. Policy of the pool is no setting: it
 """
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ FALSE_WORDS: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 TRUE_WORDS: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 SNAT_PORTS: Final = ("prng", "hashrandom", "none")
 LARGEST_MARK: Final = 0xFFFFFFFF
+SMALLEST_IPV6_MTU: Final = 1280
+"""Bytes every link that carries IPv6 must take in one piece (RFC 8200 section 5); the kernel drops IPv6 below."""
+_VETH_PREFIXES: Final = "1 to 4 letters, digits, dots, dashes or underscores that are not eth, lo or vlan"
 _FOREIGN: Final = frozenset({"ENI_AGENT_SOCKET"})
 """``ENI_`` variables of the CNI executable, which may stand in a shared environment."""
 
@@ -42,14 +46,34 @@ class Settings:
     """AWS_VPC_K8S_CNI_RANDOMIZESNAT. prng, hashrandom or none."""
     exclude_snat_cidrs: tuple[str, ...] = ()
     """AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS. Destinations, separated by commas, that see the pod's own address."""
+    external_service_cidrs: tuple[str, ...] = ()
+    """AWS_EXTERNAL_SERVICE_CIDRS. Destinations, separated by commas, to which pods leave by the primary ENI."""
     node_port_support: bool = True
     """AWS_VPC_CNI_NODE_PORT_SUPPORT. True: replies of node ports leave by the primary ENI."""
     connmark: int = 0x80
     """AWS_VPC_K8S_CNI_CONNMARK. Mark of connections that leave by the primary ENI."""
+    veth_prefix: str = "eni"
+    """AWS_VPC_K8S_CNI_VETHPREFIX. Names of the host's ends of pods' links begin with it; 1 to 4 bytes."""
+    enable_v4_egress: bool = True
+    """ENABLE_V4_EGRESS. In a pool of IPv6 alone: pods reach the IPv4 world by the node's own address."""
+    enable_v6_egress: bool = False
+    """ENABLE_V6_EGRESS. In a pool of IPv4 alone: pods reach the IPv6 world by the node's own address."""
+    bandwidth_plugin: bool = False
+    """ENABLE_BANDWIDTH_PLUGIN. True: the CNI plugin ``bandwidth`` follows ours in the conflist."""
+    disable_pod_ipv6: bool = False
+    """DISABLE_POD_V6. True: the CNI plugin ``tuning`` follows ours and takes IPv6 off pods, link-local too."""
+    annotate_pod_ip: bool = False
+    """ANNOTATE_POD_IP. True: a pod's addresses are written into its annotation ``vpc.amazonaws.com/pod-ips``."""
     cni_bin_dir: Path = Path("/host/opt/cni/bin")
     """HOST_CNI_BIN_PATH. Where the runtime finds CNI executables, as this process sees it."""
     cni_conf_dir: Path = Path("/host/etc/cni/net.d")
     """HOST_CNI_CONFDIR_PATH. Where the runtime finds its conflist, as this process sees it."""
+    cni_cache_dir: Path = Path("/var/lib/cni")
+    """ENI_CNI_CACHE_DIR. Where the runtime keeps the results of its plugins; read by ``eni-agent inspect`` alone."""
+    vpc_cni_checkpoint: Path = Path("/var/run/aws-node/ipam.json")
+    """AWS_VPC_K8S_CNI_BACKING_STORE. Where VPC CNI has left which pod has which address, as this process sees it."""
+    vpc_cni_run_dir: Path = Path("/var/run/aws-node")
+    """ENI_VPC_CNI_RUN_DIR. Folder of VPC CNI's socket: while it is answered there, VPC CNI owns this node."""
     cluster_endpoint: str = ""
     """CLUSTER_ENDPOINT. URL of the API server where the service address is of no use (no kube-proxy yet)."""
     service_account_dir: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -69,13 +93,34 @@ class Settings:
     has not reported for 360 s for gone."""
     http_address: str = "127.0.0.1:61680"
     """ENI_HTTP_ADDRESS. Host and port of /healthz, /readyz and /metrics; on loopback, as pods must not see it."""
+    metrics_address: str = ":61678"
+    """ENI_METRICS_ADDRESS. Where /metrics is served beside; VPC CNI's port on all addresses, so dashboards find it."""
+    has_metrics: bool = True
+    """DISABLE_METRICS, turned round. False: no /metrics anywhere but on the state socket."""
+    introspection_address: str = "127.0.0.1:61679"
+    """INTROSPECTION_BIND_ADDRESS. Where VPC CNI's introspection is served: host and port, or unix:PATH."""
+    has_introspection: bool = True
+    """DISABLE_INTROSPECTION, turned round."""
     log_level: str = "INFO"
-    """ENI_LOG_LEVEL. DEBUG, INFO, WARNING or ERROR."""
+    """ENI_LOG_LEVEL (DEBUG, INFO, WARNING or ERROR), AWS_VPC_K8S_CNI_LOGLEVEL (debug, info, warn, error or fatal)."""
+    log_file: str = "stderr"
+    """AWS_VPC_K8S_CNI_LOG_FILE. stderr, stdout or a path."""
+    plugin_log_level: str = "INFO"
+    """AWS_VPC_K8S_PLUGIN_LOG_LEVEL. Of the lines about requests; the log's own unless set."""
+    plugin_log_file: str = "stderr"
+    """AWS_VPC_K8S_PLUGIN_LOG_FILE. Where those lines go; where the log goes unless set."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about variables that could not be read and are as if not set."""
 
     @property
     def journal_path(self) -> Path:
         """The ledger's journal."""
         return self.run_dir / "ledger.db"
+
+    @property
+    def state_socket(self) -> Path:
+        """Where the running agent tells ``eni-agent inspect`` and ``support-bundle`` what it knows; root's alone."""
+        return self.run_dir / "state.sock"
 
     @property
     def supply_path(self) -> Path:
@@ -99,9 +144,19 @@ class Settings:
             "snat_ports": reader.lenient("AWS_VPC_K8S_CNI_RANDOMIZESNAT", _snat_ports, "prng"),
             "exclude_snat_cidrs": reader.cidrs("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS"),
             "node_port_support": reader.boolean("AWS_VPC_CNI_NODE_PORT_SUPPORT", default=True),
+            "external_service_cidrs": reader.cidrs("AWS_EXTERNAL_SERVICE_CIDRS"),
             "connmark": reader.lenient("AWS_VPC_K8S_CNI_CONNMARK", _mark, 0x80),
+            "veth_prefix": reader.strict("AWS_VPC_K8S_CNI_VETHPREFIX", _veth_prefix, "eni", _VETH_PREFIXES),
+            "enable_v4_egress": reader.boolean("ENABLE_V4_EGRESS", default=True),
+            "enable_v6_egress": reader.boolean("ENABLE_V6_EGRESS", default=False),
+            "bandwidth_plugin": reader.boolean("ENABLE_BANDWIDTH_PLUGIN", default=False),
+            "disable_pod_ipv6": reader.boolean("DISABLE_POD_V6", default=False),
+            "annotate_pod_ip": reader.boolean("ANNOTATE_POD_IP", default=False),
             "cni_bin_dir": Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
             "cni_conf_dir": Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
+            "cni_cache_dir": reader.absolute_path("ENI_CNI_CACHE_DIR", "/var/lib/cni"),
+            "vpc_cni_checkpoint": Path(reader.text("AWS_VPC_K8S_CNI_BACKING_STORE", "/var/run/aws-node/ipam.json")),
+            "vpc_cni_run_dir": reader.absolute_path("ENI_VPC_CNI_RUN_DIR", "/var/run/aws-node"),
             "cluster_endpoint": reader.url("CLUSTER_ENDPOINT"),
             "service_account_dir": reader.absolute_path(
                 "ENI_SERVICE_ACCOUNT_DIR", "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -113,10 +168,57 @@ class Settings:
             "hold_seconds": reader.seconds("ENI_HOLD_SECONDS", 20.0, (0, 120)),
             "heartbeat_seconds": reader.seconds("ENI_HEARTBEAT_SECONDS", 120.0, (1, 240)),
             "http_address": reader.host_port("ENI_HTTP_ADDRESS", "127.0.0.1:61680"),
-            "log_level": reader.choice("ENI_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
+            "metrics_address": reader.listen("ENI_METRICS_ADDRESS", ":61678"),
+            "has_metrics": not reader.boolean("DISABLE_METRICS", default=False),
+            "introspection_address": reader.lenient("INTROSPECTION_BIND_ADDRESS", _listen, "127.0.0.1:61679"),
+            "has_introspection": not reader.boolean("DISABLE_INTROSPECTION", default=False),
+            **_log_settings(reader),
         }
+        reader.require_ipv6_mtus(values)
         reader.finish()
-        return cls(**values)
+        return cls(**values, warnings=tuple(reader.warnings))
+
+
+def _log_settings(reader: "_Reader") -> dict[str, str]:
+    """Returns the log's levels and places: ours, then VPC CNI's, whose words are another five."""
+    agent = reader.lenient("AWS_VPC_K8S_CNI_LOGLEVEL", _log_level, "INFO")
+    level = reader.choice("ENI_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), agent)
+    file = reader.text("AWS_VPC_K8S_CNI_LOG_FILE", "stderr")
+    return {
+        "log_level": level,
+        "log_file": file,
+        "plugin_log_level": reader.lenient("AWS_VPC_K8S_PLUGIN_LOG_LEVEL", _log_level, level),
+        "plugin_log_file": reader.text("AWS_VPC_K8S_PLUGIN_LOG_FILE", file),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSettings:
+    """What ``eni-agent install`` needs, the init container that runs before the agent, and ``uninstall`` after it."""
+
+    cni_bin_dir: Path = Path("/host/opt/cni/bin")
+    """HOST_CNI_BIN_PATH. Where the CNI executable goes."""
+    cni_conf_dir: Path = Path("/host/etc/cni/net.d")
+    """HOST_CNI_CONFDIR_PATH. Where ``uninstall`` finds the conflist."""
+    socket_path: Path = Path(AGENT_SOCKET)
+    """ENI_SOCKET_PATH. Where an agent that still runs would listen."""
+    disable_tcp_early_demux: bool = False
+    """DISABLE_TCP_EARLY_DEMUX. True: the node looks up no sockets before it routes a packet, for the kubelet's probes
+    of pods with security groups of their own."""
+    enable_v6_egress: bool = False
+    """ENABLE_V6_EGRESS. True: the node forwards IPv6."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Returns the settings; nothing of them can be wrong."""
+        reader = _Reader(environ)
+        return cls(
+            cni_bin_dir=Path(reader.text("HOST_CNI_BIN_PATH", "/host/opt/cni/bin")),
+            cni_conf_dir=Path(reader.text("HOST_CNI_CONFDIR_PATH", "/host/etc/cni/net.d")),
+            socket_path=Path(reader.text("ENI_SOCKET_PATH", AGENT_SOCKET)),
+            disable_tcp_early_demux=reader.boolean("DISABLE_TCP_EARLY_DEMUX", default=False),
+            enable_v6_egress=reader.boolean("ENABLE_V6_EGRESS", default=False),
+        )
 
 
 @dataclass(slots=True)
@@ -125,6 +227,7 @@ class _Reader:
 
     environ: Mapping[str, str]
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
 
     def text(self, name: str, default: str) -> str:
@@ -143,6 +246,7 @@ class _Reader:
         try:
             return parse(value) if value else default
         except ValueError:
+            self.warnings.append(f'{name} is "{value}", which cannot be read; it is as if not set')
             return default
 
     def strict(self, name: str, parse: Callable[[str], _T], default: str, allowed: str) -> _T:
@@ -185,8 +289,19 @@ class _Reader:
     def host_port(self, name: str, default: str) -> str:
         return self.strict(name, _host_port, default, "an address and a port as in 127.0.0.1:61680")
 
+    def listen(self, name: str, default: str) -> str:
+        return self.strict(
+            name, _listen, default, "an address and a port as in 127.0.0.1:61678 or :61678, or unix:PATH,"
+        )
+
     def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         return self.strict(name, lambda value: allowed[allowed.index(value)], default, "one of " + ", ".join(allowed))
+
+    def require_ipv6_mtus(self, values: Mapping[str, Any]) -> None:
+        """Refuses MTUs too small for the IPv6 that is asked for here; a pool's families come with the supply."""
+        for name, mtu in (("AWS_VPC_ENI_MTU", values["eni_mtu"]), ("POD_MTU", values["pod_mtu"])):
+            if values["enable_v6_egress"] and mtu < SMALLEST_IPV6_MTU:
+                self.problems.append(f"{name} is {mtu}; with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed")
 
     def finish(self) -> None:
         ours = {name for name in self.environ if name.startswith("ENI_")}
@@ -214,6 +329,12 @@ def _mark(value: str) -> int:
     return mark
 
 
+def _veth_prefix(value: str) -> str:
+    if not re.fullmatch("[a-zA-Z0-9_-]{1,4}", value) or value in {"eth", "vlan", "lo"}:
+        raise ValueError(value)
+    return value
+
+
 def _mtu(value: str) -> int:
     mtu = int(value)
     if not 576 <= mtu <= 9001:
@@ -233,6 +354,21 @@ def _seconds(value: str, least: int, most: int) -> float:
     if not least <= seconds <= most:
         raise ValueError(value)
     return seconds
+
+
+def _log_level(value: str) -> str:
+    """Reads one of zap's words, in any case, as VPC CNI does."""
+    words = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR", "fatal": "CRITICAL"}
+    if value.lower() not in words:
+        raise ValueError(value)
+    return words[value.lower()]
+
+
+def _listen(value: str) -> str:
+    if value.startswith("unix:"):
+        return f"unix:{_absolute_path(value.removeprefix('unix:'))}"
+    _host_port(f"all{value}" if value.startswith(":") else value)
+    return value
 
 
 def _host_port(value: str) -> str:

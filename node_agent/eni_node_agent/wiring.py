@@ -6,6 +6,7 @@ it, in a thread, because a pod that waits for its address is worth more than a m
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import logging
 import random
@@ -14,22 +15,29 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import ModuleType
 from typing import Final
 
-from eni_cni_shim import protocol
-from eni_cni_shim.plugin.pod_network import PodNetwork
+from eni_cni_shim.plugin.addresspool import Sandbox
 from eni_cni_shim.plugin.verbs import Plugin
-from eni_crds.nodeippool import NodeIPPool
+from eni_crds.conditions import Reason
+from eni_crds.nodeippool import Family, NodeIPPool
 from eni_node_agent import footprint
-from eni_node_agent.cluster import conflist
+from eni_node_agent.cluster.api import ApiError, UnreachableError
+from eni_node_agent.cluster.conflist import Wish
+from eni_node_agent.cluster.conflist_writer import ConflistWriter
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pod_events import PodEvents
-from eni_node_agent.cluster.pods import Pod, follow_pods
+from eni_node_agent.cluster.pod_ips import NotingPool, PodIps
+from eni_node_agent.cluster.pods import Pod, follow_pods, list_documents
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
 from eni_node_agent.cluster.usage import UsageWriter, heartbeat_pause
+from eni_node_agent.health import Health, Vitals
+from eni_node_agent.introspection.state import State, held_addresses
 from eni_node_agent.ledger.journal import Journal
 from eni_node_agent.ledger.ledger import Ledger
 from eni_node_agent.looplag import LoopWatch
-from eni_node_agent.metrics import Metrics
+from eni_node_agent.measured import MeasuredMemory, MeasuredNetwork, MeasuredPlugin, MeasuredPool
+from eni_node_agent.metrics import process
+from eni_node_agent.metrics.measurements import Measurements, Seen
 from eni_node_agent.network.converge import NetworkState
 from eni_node_agent.network.desired import NetworkSettings, SnatPorts
 from eni_node_agent.network.repair import HostNetwork
@@ -37,6 +45,8 @@ from eni_node_agent.rpc.server import Server
 from eni_node_agent.sandbox import gc
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
 from eni_node_agent.settings import Settings
+from eni_node_agent.takeover import rival
+from eni_node_agent.takeover.takeover import Places, TakenOverPodNetwork, Takeover
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +54,8 @@ TICK_SECONDS: Final = 10.0
 """Between sweeps for departed sandboxes, and looks at the conflist and the saved supply."""
 RESTART_SECONDS: Final = 1.0
 """Pause before a loop that failed is started again."""
+RIVAL_SECONDS: Final = 2.0
+"""Between looks whether VPC CNI has gone."""
 
 
 class Agent:
@@ -58,12 +70,18 @@ class Agent:
         self._clock = clock
         self._writer: UsageWriter | None = None
         self._events: PodEvents | None = None
-        self._conflist_stands = False
-        self._metrics = Metrics()
-        self._ledger = Ledger(journal)
+        self._has_taken_over = False
+        wish = Wish(settings.pod_mtu, bandwidth=settings.bandwidth_plugin, disable_ipv6=settings.disable_pod_ipv6)
+        self._conflist = ConflistWriter(settings.cni_conf_dir, settings.cni_bin_dir, wish)
+        self._journal = journal
+        self._measurements = Measurements(clock, self._look)
+        self._metrics = self._measurements.metrics
+        self._ledger = Ledger(MeasuredMemory(journal, self._metrics), egress=egress_families(settings))
+        self._pod_ips = PodIps(self._see_annotation) if settings.annotate_pod_ip else None
         self._network = HostNetwork(
             network_settings(settings),
             proc_sys=settings.proc_sys,
+            pods=self._pod_links,
             on_drift=self._see_drift,
             on_change=self._see_network,
         )
@@ -74,6 +92,8 @@ class Agent:
             explain=self._explain,
             pressed=self._poke,
             lacking=self._see_shortage,
+            exhausted=lambda: self._flow.exhaustion(),  # noqa: PLW0108  the flow is made after the pool
+            veth_prefix=settings.veth_prefix,
         )
         self._flow = SupplyFlow(
             self._ledger,
@@ -82,9 +102,13 @@ class Agent:
             SupplyFile(settings.supply_path),
             clock=clock,
             changed=self._see_supply,
+            has_ipv6=(settings.proc_sys / "net/ipv6").is_dir,
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
-        self._metrics.watch_pool(self._counts, lambda: len(self._pool.waiting()))
+        places = Places(settings.vpc_cni_run_dir, settings.vpc_cni_checkpoint, settings.cni_conf_dir)
+        self._takeover = Takeover(
+            self._ledger, places, connmark=settings.connmark, veth_prefix=settings.veth_prefix, clock=clock
+        )
         replay = journal.replay()
         for holding in replay.holdings:
             self._ledger.adopt(holding)
@@ -95,18 +119,35 @@ class Agent:
         """Serves while the context lasts; pods' network and the conflist stay as they are afterwards."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._network.close)
+            await self._meet_vpc_cni(_ask_first)
             adopted = gc.adopt_from_kernel(self._ledger, await self._network.pod_routes(), self._clock())
             if adopted:
                 log.warning(
-                    "addresses adopted from the kernel", extra={"addresses": [item.address for item in adopted]}
+                    "addresses adopted from the kernel",
+                    extra={"addresses": [a for item in adopted for a in item.all_addresses]},
                 )
             self._flow.restore()
-            pod_network = PodNetwork()
+            await self._sweep()  # whose DEL came while no agent ran
+            pod_network = TakenOverPodNetwork(self._takeover, self._settings.proc_sys)
             stack.push_async_callback(pod_network.aclose)
-            plugin = _Measured(Plugin(self._pool, pod_network), self._metrics)
+            network = MeasuredNetwork(pod_network, self._metrics, self._clock)
+            noting = NotingPool(self._pool, self._pod_ips) if self._pod_ips else self._pool
+            pool = MeasuredPool(noting, self._metrics, self._see_served)
+            plugin = MeasuredPlugin(Plugin(pool, network), self._metrics, self._measurements.counts)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
+            self._measurements.started()
             log.info("serving the socket", extra={"path": str(self._settings.socket_path)})
-            for loop in (self._flow.run, self._network.run, self._tick, self._follow_cluster, self._serve_http):
+            serve_pages = functools.partial(self._serve_pages, network)
+            loops = (
+                self._flow.run,
+                self._network.run,
+                self._conflist.run,
+                self._tick,
+                self._follow_cluster,
+                self._follow_vpc_cni,
+                serve_pages,
+            )
+            for loop in loops:
                 await stack.enter_async_context(_running(loop))
             await stack.enter_async_context(_running(self._settle))
             yield
@@ -124,18 +165,72 @@ class Agent:
                 tasks.create_task(follow_pods(api, node, self._see_pods).run())
                 tasks.create_task(self._writer.run())
                 tasks.create_task(self._events.run())
+                if self._pod_ips is not None:
+                    tasks.create_task(self._pod_ips.run(api))
         finally:
             self._writer = self._events = None
             await api.close()
 
-    async def _serve_http(self) -> None:
-        health = await _load("eni_node_agent.health")
-        async with health.serve(self._settings.http_address, self._problem, self._metrics.text):
-            await asyncio.Event().wait()
+    async def _follow_vpc_cni(self) -> None:
+        """Takes over once VPC CNI has gone; stops handing out when it comes back; cleans up after its pods."""
+        while True:
+            await self._meet_vpc_cni(self._vpc_cni_pod)
+            if self._conflist.stands and not self._flow.problem:
+                self._takeover.set_conflist_aside()
+                await self._takeover.tidy()
+            is_under_way = self._flow.is_held_back or self._takeover.is_first
+            await asyncio.sleep(RIVAL_SECONDS if is_under_way else TICK_SECONDS)
+
+    async def _meet_vpc_cni(self, bound: Callable[[], Awaitable[str]]) -> None:
+        """Holds the agent back, or takes over what VPC CNI has left.
+
+        Args:
+            bound: tells in words why VPC CNI may be back in a moment although its daemon does not answer, as it does
+                not while it is restarted; asked as long as its conflist is in force. Empty: it will not.
+        """
+        found = await self._takeover.rival() or (await bound() if self._takeover.is_first else "")
+        if found:
+            message = f"VPC CNI owns the addresses of this node, {found}; the agent serves once it has gone"
+            self._flow.hold_back(Refusal(Reason.VPC_CNI_RUNNING, message))
+        elif self._flow.is_held_back or not self._has_taken_over:
+            await self._takeover.take_over()
+            self._has_taken_over = True
+            self._flow.go_on()
+
+    async def _vpc_cni_pod(self) -> str:
+        """Returns why VPC CNI's daemon may yet come back, in words; empty: the API server knows of none here."""
+        kube = await _load("eni_node_agent.cluster.kube")
+        api = kube.KubeApi.in_cluster(self._settings.cluster_endpoint, self._settings.service_account_dir)
+        try:
+            return rival.bound(await list_documents(api, self._settings.node_name))
+        except (ApiError, UnreachableError) as error:
+            return f"as far as is known: {error}"
+        finally:
+            await api.close()
+
+    async def _serve_pages(self, network: MeasuredNetwork) -> None:
+        """Health, metrics and introspection, each on its own address: one that is taken holds up no other."""
+        pages = await _load("eni_node_agent.introspection.site")
+        settings = self._settings
+        vitals = Vitals(
+            network_answers=self._network.answer,
+            oldest_work=lambda: network.oldest_work,
+            journal=self._journal.check,
+            obstacle=self._problem,
+        )
+        health = Health(settings.socket_path, vitals)
+        site = pages.Site(settings, health, self._measurements.text, self._state, self._boot_time)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(site.tools().keep_serving(f"unix:{settings.state_socket}"))
+            tasks.create_task(site.kubelet().keep_serving(settings.http_address))
+            if settings.has_metrics:
+                tasks.create_task(site.prometheus().keep_serving(settings.metrics_address))
+            if settings.has_introspection:
+                tasks.create_task(site.introspection().keep_serving(settings.introspection_address))
 
     async def _settle(self) -> None:
         """Once all code is there: from then on a pause of the loop is a stall."""
-        for module in ("eni_node_agent.cluster.kube", "eni_node_agent.health"):
+        for module in ("eni_node_agent.cluster.kube", "eni_node_agent.introspection.site"):
             await _load(module)
         footprint.settle()
         await self._watch.run(self._metrics.loop_lag.observe)
@@ -150,13 +245,13 @@ class Agent:
 
     async def _sweep(self) -> None:
         links = await self._network.host_links()
-        for key in gc.departed(self._ledger, links, self._clock()):
+        for key in gc.departed(self._ledger, links, self._clock(), self._pool.asked_at):
+            await self._takeover.remove_rules_of(key)
             assignment = await self._pool.release(key)
             if assignment is not None:
                 self._metrics.reclaimed.inc()
-                log.info(
-                    "address of a departed sandbox released", extra={"address": assignment.address, "sandbox": key}
-                )
+                addresses = " ".join(assignment.addresses)
+                log.info("address of a departed sandbox released", extra={"address": addresses, "sandbox": key})
 
     def _see_pool(self, pool: NodeIPPool | None) -> None:
         if pool is not None and pool.status.usage is None and self._writer is not None:
@@ -165,9 +260,15 @@ class Agent:
 
     def _see_pods(self, pods: Mapping[str, Pod]) -> None:
         self._reporter.see_pods(pods)
+        self._measurements.see_pods(pods)
         if self._events is not None:
             self._events.see_pods(pods)
+        if self._pod_ips is not None:
+            self._pod_ips.see_pods(pods, self._pool.assignments())
         self._poke()
+
+    def _see_annotation(self, outcome: str) -> None:
+        self._metrics.annotations.labels(outcome).inc()
 
     def _see_shortage(self, shortage: Shortage) -> None:
         if shortage.is_final:
@@ -180,20 +281,25 @@ class Agent:
         self._reporter.see_repair(kind)
         self._poke()
 
+    def _pod_links(self) -> dict[str, str]:
+        links = (link for holding in self._ledger.holdings() for link in holding.links)
+        return {address: link.host_ifname for link in links for address in link.all_addresses}
+
     def _see_network(self, state: NetworkState) -> None:
+        self._metrics.conflicts.set(len(state.conflicts))
+        self._reporter.see_conflicts(state.conflicts)
         self._flow.settle(state)
+        self._measurements.see_network(is_serving=not self._flow.problem, problems=len(state.problems))
+
+    def _see_served(self, sandbox: Sandbox) -> None:
+        self._measurements.served(sandbox.pod_uid)
 
     def _see_supply(self) -> None:
         """Lets the runtime know of the node once it can serve; never takes that back."""
+        if self._flow.supply is not None:
+            self._measurements.see_supply(self._flow.supply, self._ledger.lost_addresses())
         if self._flow.is_able:
-            try:
-                settings = self._settings
-                if conflist.ensure(settings.cni_conf_dir, settings.cni_bin_dir, settings.pod_mtu):
-                    log.info("conflist written: the node can serve pods", extra={"path": str(settings.cni_conf_dir)})
-                self._conflist_stands = True
-            except OSError as error:
-                self._conflist_stands = False
-                log.error("conflist cannot be written", extra={"error": str(error)})  # noqa: TRY400
+            self._conflist.poke()
         self._poke()
 
     def _explain(self) -> Refusal:
@@ -207,41 +313,51 @@ class Agent:
             self._writer.poke()
 
     def _problem(self) -> str:
-        if self._flow.problem or self._conflist_stands:
-            return self._flow.problem
+        problem = self._flow.problem or self._conflist.problem
+        if problem or self._conflist.stands:
+            return problem
         return f"no address can be had: {self._flow.explain().message}"
 
-    def _counts(self) -> dict[str, int]:
+    def _look(self) -> Seen:
         tally = self._ledger.tally(self._clock())
-        pending = self._reporter.pending
-        return {"assigned": tally.assigned, "cooling": tally.cooling, "free": tally.free, "pending": pending}
+        counts = {"assigned": tally.assigned, "cooling": tally.cooling, "free": tally.free}
+        settings = self._settings
+        return Seen(
+            supply=self._flow.supply,
+            assigned=tuple(address for holding in self._ledger.holdings() for address in holding.addresses),
+            counts=counts | {"pending": self._reporter.pending},
+            waiting=len(self._pool.waiting()),
+            ready_enis=self._network.state.ready,
+            looks=self._network.looks,
+            is_serving=not self._flow.problem,
+            is_marking=settings.node_port_support or not settings.external_snat,
+            journal_bytes=self._journal.size,
+        )
+
+    def _state(self) -> State:
+        waiting = self._pool.waiting()
+        return State(
+            node=self._settings.node_name,
+            version=process.version(),
+            boot_id=self._journal.boot_id,
+            now=self._clock(),
+            supply=self._flow.supply,
+            holdings=held_addresses(self._ledger.holdings()),
+            cooling=dict(self._ledger.cooling()),
+            ready_enis=tuple(sorted(self._network.state.ready)),
+            problems=self._network.state.problems,
+            obstacle=self._problem(),
+            waiting=tuple(f"{sandbox.pod_namespace}/{sandbox.pod_name}" for sandbox in waiting),
+        )
+
+    def _boot_time(self) -> float:
+        return time.time() - self._clock()
 
 
-class _Measured:
-    """Counts and times what the plugin answers."""
-
-    def __init__(self, plugin: Plugin, metrics: Metrics) -> None:
-        self._plugin = plugin
-        self._metrics = metrics
-
-    async def handle(self, request: protocol.Request, netns_fd: int | None) -> protocol.Reply:
-        began = time.perf_counter()
-        reply = await self._plugin.handle(request, netns_fd)
-        seconds = time.perf_counter() - began
-        verb = request.environ.get("CNI_COMMAND", "")
-        outcome = "error" if reply.exit_code else "success"
-        self._metrics.requests.labels(verb if verb in _VERBS else "other", outcome).observe(seconds)
-        if reply.exit_code:
-            extra = {
-                "verb": verb,
-                "container": request.environ.get("CNI_CONTAINERID", ""),
-                "reply": reply.stdout.decode(),
-            }
-            log.warning("request refused", extra=extra)
-        return reply
-
-
-_VERBS: Final = frozenset({"ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"})
+def egress_families(settings: Settings) -> frozenset[Family]:
+    """Returns the families of which pods get a node-local address where the pool does not have them."""
+    wanted = {Family.IPV4: settings.enable_v4_egress, Family.IPV6: settings.enable_v6_egress}
+    return frozenset(family for family, is_wanted in wanted.items() if is_wanted)
 
 
 def network_settings(settings: Settings) -> NetworkSettings:
@@ -251,9 +367,17 @@ def network_settings(settings: Settings) -> NetworkSettings:
         external_snat=settings.external_snat,
         snat_ports=SnatPorts(settings.snat_ports),
         exclude_snat_cidrs=settings.exclude_snat_cidrs,
+        external_service_cidrs=settings.external_service_cidrs,
         node_port_support=settings.node_port_support,
         connmark=settings.connmark,
+        veth_prefix=settings.veth_prefix,
+        v4_egress=settings.enable_v4_egress,
+        v6_egress=settings.enable_v6_egress,
     )
+
+
+async def _ask_first() -> str:
+    return "or the API server has not told yet that its pod is gone"
 
 
 async def _load(module: str) -> ModuleType:
@@ -263,7 +387,7 @@ async def _load(module: str) -> ModuleType:
 @contextlib.asynccontextmanager
 async def _running(loop: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Keeps a loop running: one that fails is logged and started again, the others go on."""
-    task = asyncio.create_task(_supervise(loop), name=loop.__qualname__)
+    task = asyncio.create_task(_supervise(loop), name=_name_of(loop))
     try:
         yield
     finally:
@@ -276,5 +400,9 @@ async def _supervise(loop: Callable[[], Awaitable[None]]) -> None:
         try:
             await loop()
         except Exception:
-            log.exception("loop failed, it starts again", extra={"loop": loop.__qualname__})
+            log.exception("loop failed, it starts again", extra={"loop": _name_of(loop)})
         await asyncio.sleep(RESTART_SECONDS)
+
+
+def _name_of(loop: Callable[[], Awaitable[None]]) -> str:
+    return str(getattr(loop, "__qualname__", None) or getattr(loop, "func", loop).__qualname__)

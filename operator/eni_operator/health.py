@@ -2,25 +2,25 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 Check = Callable[[], str]
 """Returns why not, or nothing when all is well."""
 
 
-def application(*, alive: Check, ready: Check, registry: CollectorRegistry) -> web.Application:
-    """Returns the HTTP application."""
+def application(*, alive: Check, ready: Check, metrics: Callable[[], bytes]) -> web.Application:
+    """Returns the HTTP application; ``metrics`` gives them in Prometheus's text format."""
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def scrape(_request: web.Request) -> web.Response:
+        return web.Response(body=metrics(), headers={"Content-Type": _PROMETHEUS})
 
     app = web.Application()
     app.router.add_get("/healthz", _probe(alive))
     app.router.add_get("/readyz", _probe(ready))
-    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics", scrape)
     return app
 
 

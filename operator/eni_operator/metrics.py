@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from eni_crds.nodeippool import Condition, Supply
 
@@ -88,3 +88,8 @@ def forget_pool(node: str) -> None:
             gauge.remove(node)
     for labels in _shown.pop(node, set()):
         POOL_CONDITION.remove(node, *labels)
+
+
+def text() -> bytes:
+    """Returns everything in Prometheus's text format."""
+    return generate_latest(REGISTRY)

@@ -21,7 +21,7 @@ from typing import Final
 from aiohttp import web
 from kubernetes_asyncio.client.api_client import ApiClient
 
-from eni_operator import health, metrics
+from eni_operator import health, metrics, vpc_cni_metrics
 from eni_operator.controllers import cluster, election
 from eni_operator.controllers.eniconfig_status import ENIConfigStatuses, StatusSeams
 from eni_operator.controllers.events import Events, Subject
@@ -34,7 +34,7 @@ from eni_operator.controllers.reconcile import Process, Reconciler
 from eni_operator.controllers.sweep import Sweep, SweepSeams
 from eni_operator.controllers.watches import Watches, spread
 from eni_operator.controllers.workplace import Seams
-from eni_operator.ec2.client import Ec2Client, open_client
+from eni_operator.ec2.client import Answered, Ec2Client, open_client
 from eni_operator.ec2.throttle import CLUSTER_SHARE, NODE_SHARE, Throttle
 from eni_operator.inventory.gathering import AT_ONCE
 from eni_operator.inventory.metadata import Metadata, MetadataError
@@ -87,11 +87,17 @@ async def _open_ec2(settings: Settings) -> AsyncIterator[Ec2Client]:
         region=region,
         endpoint_url=settings.ec2_endpoint or None,
         read_timeout_seconds=settings.http_timeout_seconds,
-        observe=metrics.observe_ec2_call,
+        observe=_observe,
         queued=metrics.observe_ec2_queue,
     )
     async with client as ec2:
         yield ec2
+
+
+def _observe(call: Answered) -> None:
+    metrics.observe_ec2_call(call.operation, type(call.failure).__name__ if call.failure else "ok", call.seconds)
+    code = "" if call.failure is None else call.failure.code or type(call.failure).__name__
+    vpc_cni_metrics.observe_call(call.operation, code, call.status, call.seconds)
 
 
 async def _own_region(settings: Settings) -> str:
@@ -241,7 +247,9 @@ class Operator:
 
     def application(self) -> web.Application:
         """Returns /healthz, /readyz and /metrics."""
-        return health.application(alive=self._why_dead, ready=self._why_not_ready, registry=metrics.REGISTRY)
+        return health.application(
+            alive=self._why_dead, ready=self._why_not_ready, metrics=lambda: metrics.text() + vpc_cni_metrics.text()
+        )
 
     def _why_dead(self) -> str:
         ended = [task.get_name() for task in self._tasks if task.done()]

@@ -6,7 +6,7 @@ import pytest
 
 from eni_lab.fabric.namespaces import entered
 from eni_testing import cni
-from eni_testing.cni import NODE_ADDRESS, Pod
+from eni_testing.cni import NODE_ADDRESS, NODE_ADDRESS_IPV6, Pod
 from eni_testing.hosts import Host
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ def node() -> Iterator[Host]:
     """A node's namespace, which the test and every thread it starts are in."""
     with Host() as host:
         host.run(["ip", "address", "add", f"{NODE_ADDRESS}/32", "dev", "lo"])
-        host.run(["ip", "rule", "add", "priority", "512", "lookup", str(cni.POD_TABLE)])
-        host.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
+        host.run(["ip", "address", "add", f"{NODE_ADDRESS_IPV6}/128", "dev", "lo", "nodad"])
+        for family in ("-4", "-6"):
+            host.run(["ip", family, "rule", "add", "priority", "512", "lookup", str(cni.POD_TABLE)])
+        host.run(["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
         with entered(host.path):
             yield host
 

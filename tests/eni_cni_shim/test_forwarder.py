@@ -180,11 +180,12 @@ def test_without_an_agent_removals_succeed_and_the_rest_fails(
 
 
 @pytest.mark.parametrize("gone", [no_socket, dead_socket])
-def test_an_add_waits_for_an_agent_that_restarts(
-    executable: list[str], gone: Callable[[], contextlib.AbstractContextManager[Path]]
+@pytest.mark.parametrize("command", ["ADD", "STATUS"])
+def test_add_and_status_wait_for_an_agent_that_restarts(
+    executable: list[str], gone: Callable[[], contextlib.AbstractContextManager[Path]], command: str
 ) -> None:
     with gone() as path, ThreadPoolExecutor(1) as threads:
-        outcome = threads.submit(call, executable, path, "ADD", ENI_AGENT_TIMEOUT="10")
+        outcome = threads.submit(call, executable, path, command, ENI_AGENT_TIMEOUT="10")
         with pytest.raises(TimeoutError):
             outcome.result(0.5)
         with cni.agent(cni.answering(REPLY)) as back:
@@ -200,7 +201,14 @@ def test_an_add_gives_up_on_an_agent_that_stays_away(executable: list[str], time
     assert patience <= time.monotonic() - start < patience + 4
 
 
-@pytest.mark.parametrize("command", [command for command in LATER if command != "ADD"])
+def test_status_waits_for_an_agent_that_is_replaced(executable: list[str]) -> None:
+    with no_socket() as path:
+        start = time.monotonic()
+        assert call(executable, path, "STATUS", ENI_AGENT_TIMEOUT="3").code == 50
+    assert 3 <= time.monotonic() - start < 7
+
+
+@pytest.mark.parametrize("command", [command for command in LATER if command not in {"ADD", "STATUS"}])
 def test_no_other_verb_waits_for_an_agent(executable: list[str], command: str) -> None:
     with no_socket() as path:
         start = time.monotonic()
@@ -324,7 +332,8 @@ def test_both_say_the_same_words(static_forwarder: list[str]) -> None:
     cases = [{"CNI_COMMAND": command, "ENI_AGENT_SOCKET": "/nonexistent/é"} for command in (*LATER, "VERSION", "")]
     cases += [{"CNI_COMMAND": "ADD", "ENI_AGENT_TIMEOUT": "x"}, {"CNI_COMMAND": "ADD", "ENI_AGENT_SOCKET": "x" * 200}]
     for case in cases:
-        assert cni.run(static_forwarder, case) == cni.run(cni.PYTHON_FORWARDER, case)
+        environ = {"ENI_AGENT_TIMEOUT": "1", **case}
+        assert cni.run(static_forwarder, environ) == cni.run(cni.PYTHON_FORWARDER, environ)
 
 
 def test_the_python_one_imports_only_what_is_built_in() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyroute2.netlink.rtnl import ifaddrmsg, ifinfmsg, ndmsg, rtmsg
+from pyroute2.netlink.rtnl import fibmsg, ifaddrmsg, ifinfmsg, ndmsg, rtmsg
 
 from eni_cni_shim.plugin import messages, netlink
 from eni_cni_shim.plugin.messages import Link, Veth
@@ -28,6 +28,16 @@ def encoded(message: Any, kind: int, request_flags: int, attributes: list[Any], 
     message["header"]["sequence_number"] = 7
     message.encode()
     return bytes(message.data)
+
+
+def ipv6_route(length: int, attributes: list[Any], flags: int, **fields: Any) -> bytes:
+    common = {"family": 10, "dst_len": length, "proto": 4, "type": 1}
+    return encoded(rtmsg.rtmsg(), messages.RTM_NEWROUTE, flags, attributes, **common | fields)
+
+
+def source_rule(kind: int, flags: int, address: str, length: int, family: int) -> bytes:
+    attributes = [["FRA_SRC", address], ["FRA_PRIORITY", 1], ["FRA_TABLE", 2]]
+    return encoded(fibmsg.fibmsg(), kind, flags, attributes, family=family, src_len=length, table=2, action=1)
 
 
 def link(kind: int, request_flags: int, attributes: list[Any], **fields: Any) -> bytes:
@@ -103,6 +113,59 @@ CASES = {
             state=0x80,
         ),
     ),
+    "new IPv6 address": (
+        messages.new_address(5, "2001:db8::17"),
+        lambda: encoded(
+            ifaddrmsg.ifaddrmsg(),
+            20,
+            CREATE | EXCL,
+            [["IFA_LOCAL", "2001:db8::17"], ["IFA_ADDRESS", "2001:db8::17"]],
+            family=10,
+            prefixlen=128,
+            flags=2,
+            index=5,
+        ),
+    ),
+    "new IPv6 host route": (
+        messages.new_host_route(5, "2001:db8::17", 512),
+        lambda: ipv6_route(
+            128, [["RTA_TABLE", 512], ["RTA_DST", "2001:db8::17"], ["RTA_OIF", 5]], CREATE | REPLACE, scope=253
+        ),
+    ),
+    "new local route": (
+        messages.new_local_route(5, "2001:db8::17"),
+        lambda: ipv6_route(
+            128, [["RTA_DST", "2001:db8::17"], ["RTA_OIF", 5]], CREATE | REPLACE, table=255, proto=2, type=2
+        ),
+    ),
+    "new IPv6 default route": (
+        messages.new_default_route(5, "fe80::2", 1),
+        lambda: ipv6_route(0, [["RTA_GATEWAY", "fe80::2"], ["RTA_OIF", 5]], CREATE | EXCL, table=1),
+    ),
+    "new IPv6 neighbour": (
+        messages.new_neighbour(5, "fe80::1", "ee:58:0a:00:01:17"),
+        lambda: encoded(
+            ndmsg.ndmsg(),
+            28,
+            CREATE | REPLACE,
+            [["NDA_DST", "fe80::1"], ["NDA_LLADDR", "ee:58:0a:00:01:17"]],
+            family=10,
+            ifindex=5,
+            state=0x80,
+        ),
+    ),
+    "new source rule": (
+        messages.new_source_rule("10.0.9.5", 2, 1),
+        lambda: source_rule(32, CREATE | EXCL, "10.0.9.5", 32, 2),
+    ),
+    "new IPv6 source rule": (
+        messages.new_source_rule("2001:db8::17", 2, 1),
+        lambda: source_rule(32, CREATE | EXCL, "2001:db8::17", 128, 10),
+    ),
+    "delete source rule": (
+        messages.delete_source_rule("10.0.9.5", 2, 1),
+        lambda: source_rule(33, 0, "10.0.9.5", 32, 2),
+    ),
 }
 
 
@@ -133,6 +196,15 @@ def test_routes_addresses_and_neighbours_read_as_they_were_written() -> None:
         5,
     )
     assert messages.parse_address(messages.new_address(5, "10.0.1.23").body) == (5, "10.0.1.23/32")
+    assert messages.parse_route(messages.new_host_route(5, "2001:db8::17", 512).body) == (
+        512,
+        "2001:db8::17/128",
+        "",
+        5,
+    )
+    assert messages.parse_route(messages.new_default_route(5, "fe80::1").body) == (254, "::/0", "fe80::1", 5)
+    assert messages.parse_address(messages.new_address(5, "2001:db8::17").body) == (5, "2001:db8::17/128")
+    assert messages.parse_rule(messages.new_source_rule("10.0.9.5", 2, 1).body) == (1, "10.0.9.5/32", 2)
     neighbour = messages.new_neighbour(5, "169.254.1.1", "ee:58:0a:00:01:17")
     assert messages.parse_neighbour(neighbour.body) == (5, "169.254.1.1", "ee:58:0a:00:01:17", True)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eni_cni_shim.plugin.addresspool import Assignment, Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import Assignment, PodLink, Sandbox, SandboxKey
 from eni_cni_shim.plugin.pod_network import REAP_SECONDS, NetnsError, PodNetwork, PodNetworkError
 from eni_testing.cni import NODE_ADDRESS, POD_TABLE
 from eni_testing.eventually import eventually
@@ -30,7 +30,8 @@ KERNEL = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")
 
 def assignment(number: int, container_id: str = "") -> Assignment:
     key = SandboxKey("eni", container_id or f"c{number}", "eth0")
-    return Assignment(Sandbox(key), f"10.0.1.{number}", "eni-1", POD_TABLE, f"eni{number:011x}")
+    link = PodLink("eth0", f"eni{number:011x}", "eni-1", (f"10.0.1.{number}",))
+    return Assignment(Sandbox(key), (link,), POD_TABLE)
 
 
 WEB = assignment(23)
@@ -206,7 +207,8 @@ async def test_an_address_that_moved_on_is_routed_to_its_new_pod(
     node: Host, network: PodNetwork, make_pod: Callable[[], Pod]
 ) -> None:
     old, new = make_pod(), make_pod()
-    moved = Assignment(Sandbox(SandboxKey("eni", "new", "eth0")), WEB.address, "eni-1", POD_TABLE, "eni-new")
+    link = PodLink("eth0", "eni-new", "eni-1", WEB.addresses)
+    moved = Assignment(Sandbox(SandboxKey("eni", "new", "eth0")), (link,), POD_TABLE)
     await network.add(old.netns, WEB, MTU)
     await network.add(new.netns, moved, MTU)
     await network.remove(WEB)

@@ -9,12 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eni_cni_shim import spec
-from eni_cni_shim.spec import CniError, Code, Interface, Invocation, NetConf, PodArgs
+from eni_cni_shim.spec import CniError, Code, Ends, Interface, Invocation, NetConf, PodArgs
 from eni_testing import cni
 
 GOLDEN = Path(__file__).parent / "golden"
 HOST = Interface("eni0a1b2c3d4e5", "ee:58:0a:00:01:17")
 POD = Interface("eth0", "ea:58:0a:00:01:17")
+ENDS = Ends(HOST, POD, ("10.0.1.23",))
+TWO_LINKS = [
+    Ends(HOST, POD, ("10.0.1.23", "2001:db8::17")),
+    Ends(
+        Interface("eni1f2e3d4c5b6", "ee:58:0a:00:09:05"),
+        Interface("mNicIf1", "ea:58:0a:00:09:05"),
+        ("10.0.9.5", "2001:db8:9::5"),
+    ),
+]
 NETNS = "/var/run/netns/cni-1"
 ATTACHMENTS = "cni.dev/valid-attachments"
 
@@ -46,8 +55,55 @@ def test_unknown_fields_are_ignored() -> None:
 @pytest.mark.parametrize("version", spec.VERSIONS)
 def test_result_has_the_shape_of_its_version(version: str) -> None:
     invocation = Invocation("ADD", NetConf(version, "eni"), netns=NETNS)
-    result = spec.dump_result(invocation, "10.0.1.23", HOST, POD)
+    result = spec.dump_result(invocation, [ENDS])
     assert json.loads((GOLDEN / f"add-{version}.json").read_text()) == json.loads(result)
+
+
+@pytest.mark.parametrize("version", spec.VERSIONS)
+def test_a_result_of_two_links_of_both_families_names_the_interface_of_each_address(version: str) -> None:
+    invocation = Invocation("ADD", NetConf(version, "eni"), netns=NETNS)
+    result = spec.dump_result(invocation, TWO_LINKS)
+    assert json.loads((GOLDEN / f"add-two-links-{version}.json").read_text()) == json.loads(result)
+
+
+def test_an_ipv6_pod_has_no_default_route_of_ipv4() -> None:
+    invocation = Invocation("ADD", NetConf("1.0.0", "eni"), netns=NETNS)
+    result = json.loads(spec.dump_result(invocation, [Ends(HOST, POD, ("2001:db8::17",))]))
+    assert result["ips"] == [{"address": "2001:db8::17/128", "gateway": "fe80::1", "interface": 1}]
+    assert result["routes"] == [{"dst": "::/0", "gw": "fe80::1"}]
+
+
+ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
+
+
+@pytest.mark.parametrize(
+    ("runtime_config", "expected"),
+    [
+        (None, False),
+        ({}, False),
+        ({ANNOTATIONS: None}, False),
+        ({ANNOTATIONS: {}}, False),
+        ({ANNOTATIONS: {"k8s.amazonaws.com/nicConfig": "multi-nic-attachment"}}, True),
+        ({ANNOTATIONS: {"k8s.amazonaws.com/nicConfig": "multi-nic-attachment", "other": "x"}}, True),
+        ({ANNOTATIONS: {"k8s.amazonaws.com/nicConfig": "Multi-NIC-Attachment"}}, False),
+        ({ANNOTATIONS: {"k8s.amazonaws.com/nicConfig": ["multi-nic-attachment"]}}, False),
+        ({ANNOTATIONS: {"nicConfig": "multi-nic-attachment"}}, False),
+    ],
+)
+def test_only_the_one_annotation_asks_for_every_card(runtime_config: object, *, expected: bool) -> None:
+    assert parse("ADD", config(runtimeConfig=runtime_config)).config.every_card is expected
+
+
+@pytest.mark.parametrize("runtime_config", ["x", [], 1, {ANNOTATIONS: "x"}, {ANNOTATIONS: []}])
+def test_annotations_that_are_none_are_refused_in_one_sentence(runtime_config: object) -> None:
+    error = error_of("ADD", config(runtimeConfig=runtime_config))
+    assert error.code == Code.INVALID_CONFIG
+    assert "an object is allowed" in str(error)
+
+
+def test_the_next_hops_are_vpc_cnis() -> None:
+    hops = [spec.gateway(number, ipv6=ipv6) for number in (0, 1, 15) for ipv6 in (False, True)]
+    assert hops == ["169.254.1.1", "fe80::1", "169.254.1.2", "fe80::2", "169.254.1.16", "fe80::10"]
 
 
 def test_error_has_code_sentence_and_details() -> None:
@@ -171,39 +227,60 @@ def test_a_mistake_in_the_conflist_does_not_keep_pods_from_going() -> None:
     assert Invocation("DEL", NetConf("1.0.0", "eni"), "c1", "eth0") == parse("DEL", stdin, CNI_ARGS="?", CNI_NETNS="?")
 
 
-def test_check_needs_a_previous_result() -> None:
+def test_check_needs_a_previous_result_and_add_may_have_one() -> None:
     assert error_of("CHECK", config()).code == Code.INVALID_CONFIG
-    assert error_of("CHECK", config(prevResult=[])).code == Code.INVALID_CONFIG
+    assert parse("ADD", config()).config.previous is None
+    assert parse("ADD", config(prevResult={"ips": []})).config.previous == {"ips": []}
+
+
+@pytest.mark.parametrize("command", ["ADD", "CHECK"])
+@pytest.mark.parametrize("previous", [[], "x", {"ips": "?"}, {"interfaces": [None]}, {"routes": {"dst": "0.0.0.0/0"}}])
+def test_a_previous_result_that_cannot_be_read_is_refused(command: str, previous: object) -> None:
+    assert error_of(command, config(prevResult=previous)).code == Code.INVALID_CONFIG
 
 
 @pytest.mark.parametrize(
-    "attachments", [None, {}, "c1", ["c1"], [{}], [{"containerID": "c1"}], [{"containerID": "c1", "ifname": 1}], [[]]]
+    ("stdin", "version"),
+    [(b"?", "1.1.0"), (b"[]", "1.1.0"), (b"{}", "1.1.0"), (config(cniVersion=[]), "1.1.0"), (config(), "1.0.0")]
+    + [(config(cniVersion=version), version) for version in spec.VERSIONS],
+)
+def test_an_error_is_written_in_the_configurations_version_where_there_is_one(stdin: bytes, version: str) -> None:
+    assert spec.version_of(stdin) == version
+
+
+@pytest.mark.parametrize(
+    "attachments", [{}, "c1", ["c1"], [{}], [{"containerID": "c1"}], [{"containerID": "c1", "ifname": 1}], [[]]]
 )
 def test_an_unreadable_list_of_attachments_is_never_an_empty_one(attachments: object) -> None:
     assert error_of("GC", config(cniVersion="1.1.0", **{ATTACHMENTS: attachments})).code == Code.INVALID_CONFIG
 
 
-def test_a_missing_list_of_attachments_is_never_an_empty_one() -> None:
-    assert ATTACHMENTS in str(error_of("GC", config(cniVersion="1.1.0")))
+@pytest.mark.parametrize("fields", [{}, {ATTACHMENTS: None}])
+def test_a_missing_list_of_attachments_is_never_an_empty_one(fields: dict[str, Any]) -> None:
+    assert parse("GC", config(cniVersion="1.1.0", **fields)).config.valid_attachments is None
+    assert parse("GC", config(cniVersion="1.1.0", **{ATTACHMENTS: []})).config.valid_attachments == frozenset()
 
 
-def test_valid_attachments_are_read() -> None:
+@pytest.mark.parametrize("key", [ATTACHMENTS, "cni.dev/attachments"])
+def test_valid_attachments_are_read(key: str) -> None:
     entries = [{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c2", "ifname": "eth0", "more": 1}]
-    invocation = parse("GC", config(cniVersion="1.1.0", **{ATTACHMENTS: entries}))
+    invocation = parse("GC", config(cniVersion="1.1.0", **{key: entries}))
     assert invocation.config.valid_attachments == frozenset({("c1", "eth0"), ("c2", "eth0")})
 
 
 @pytest.mark.parametrize("version", spec.VERSIONS)
 def test_own_result_differs_in_nothing_even_when_others_added_to_it(version: str) -> None:
     invocation = Invocation("ADD", NetConf(version, "eni"), netns=NETNS)
-    previous = json.loads(spec.dump_result(invocation, "10.0.1.23", HOST, POD))
-    previous["interfaces"].append({"name": "ifb0"})
-    assert spec.differences(previous, "10.0.1.23", HOST, POD) == []
+    for links in ([ENDS], TWO_LINKS):
+        previous = json.loads(spec.dump_result(invocation, links))
+        previous["interfaces"].append({"name": "ifb0"})
+        assert spec.differences(previous, links) == []
 
 
 @pytest.mark.parametrize("previous", [{}, {"ips": None, "interfaces": "?"}, {"ips": [1], "interfaces": [None]}])
 def test_a_previous_result_of_another_pod_differs_in_everything(previous: dict[str, Any]) -> None:
-    assert len(spec.differences(previous, "10.0.1.23", HOST, POD)) == 3
+    assert len(spec.differences(previous, [ENDS])) == 3
+    assert len(spec.differences(previous, TWO_LINKS)) == 8
 
 
 JSON = st.recursive(
@@ -211,7 +288,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
 )
-FIELDS = ["cniVersion", "name", "type", "mtu", "ipam", "prevResult", ATTACHMENTS]
+FIELDS = ["cniVersion", "name", "type", "mtu", "ipam", "prevResult", "runtimeConfig", ATTACHMENTS]
 
 
 @settings(deadline=None)

@@ -43,7 +43,7 @@ class Network:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
+    async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
         assert (netns, mtu) == (NETNS_FD, 9001)
         self.there[assignment.host_ifname] = assignment.address
         self.waiting += 1
@@ -52,6 +52,7 @@ class Network:
         self.steps.append(("add", assignment.address))
         if self.failure is not None:
             raise self.failure
+        return 0
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
         assert (netns, mtu, assignment.address in self.there.values()) == (NETNS_FD, 9001, True)
@@ -216,6 +217,14 @@ async def test_check_of_a_sandbox_found_again_by_its_host_link_looks_at_its_inte
     found_again = Sandbox(SandboxKey("", node.pool.held[key].host_ifname, ""))
     node.pool.held[key] = dataclasses.replace(node.pool.held[key], sandbox=found_again)
     assert await node.call("CHECK", prevResult=result) == (0, b"")
+
+
+async def test_the_annotation_asks_the_pool_for_every_card(node: Node) -> None:
+    annotations = {"io.kubernetes.cri.pod-annotations": {"k8s.amazonaws.com/nicConfig": "multi-nic-attachment"}}
+    await node.call("ADD", "many", runtimeConfig=annotations)
+    await node.call("ADD", "one", runtimeConfig={})
+    wanted = {given.sandbox.key.container_id: given.sandbox.every_card for given in node.pool.assignments()}
+    assert wanted == {"many": True, "one": False}
 
 
 async def test_check_of_an_unknown_container_says_so(node: Node) -> None:

@@ -1,9 +1,12 @@
 """The agent as a process: started, killed, rebooted, cut off; pods keep what is theirs."""
 
 import asyncio
+import json
+import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,15 +20,16 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import Condition, ConditionStatus, EniState, Family
 from eni_node_agent.ledger.journal import Journal
-from eni_node_agent.ledger.ledger import Holding
 from eni_node_agent.looplag import STALL_SECONDS
 from eni_testing.agents import NODE, AgentNode
 from eni_testing.api_server import PODS, POOLS, pod
 from eni_testing.eventually import eventually
+from eni_testing.holdings import held
 from eni_testing.supplies import eni, supply
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(90)]
 
+BLOCK = "2001:db8:0:1:2::/80"
 FOUR = [f"10.0.1.{last}" for last in range(4, 8)]
 
 
@@ -132,16 +136,84 @@ async def test_a_pod_that_waits_is_told_of_before_its_add_ends(node: AgentNode) 
     assert "eni_agent_add_refused_total{" not in node.http("/metrics")[1]
 
 
-async def test_a_pool_for_ipv6_alone_is_refused_in_words(node: AgentNode) -> None:
-    node.variables["ENI_HOLD_SECONDS"] = "0.1"
-    await node.give(supply(eni(0, addresses=FOUR)).model_copy(update={"families": [Family.IPV6]}))
+async def test_a_kernel_without_ipv6_is_told_of_in_words(node: AgentNode) -> None:
+    (node.folder / "sys" / "net").mkdir(parents=True)
+    node.variables |= {"ENI_HOLD_SECONDS": "0.1", "ENI_PROC_SYS": str(node.folder / "sys")}
+    await node.give(supply(eni(0, addresses=FOUR, ipv6_prefixes=[BLOCK]), families=[Family.IPV6]))
     node.start()
     await node.until_serving()
-    why = "the pool is for IPv6 alone"
+    why = "the kernel of this node has no IPv6"
     await eventually(lambda: why in node.http("/readyz")[1], "not ready, and why", within=15)
-    status, outcome = await node.status(), await node.add("web")
+    status = await node.status()
     assert (status.code, why in status.json["msg"]) == (50, True)
-    assert (outcome.code, why in outcome.json["msg"], outcome.json["details"]) == (11, True, "IPv6NotServed")
+
+
+@pytest.mark.parametrize("families", [[Family.IPV6], [Family.IPV4, Family.IPV6]])
+async def test_pods_have_an_address_of_every_family_also_after_a_kill(node: AgentNode, families: list[Family]) -> None:
+    await node.give(supply(eni(0, addresses=FOUR, ipv6_prefixes=[BLOCK]), families=families))
+    node.start()
+    await node.until_able()
+    expected = ["10.0.1.4/32"] if len(families) == 2 else []
+    assert await node.addresses_of("web") == [*expected, "2001:db8:0:1:2::/128"]
+    node.host.run(["ip", "-6", "rule", "add", "priority", "512", "lookup", "512"], check=False)
+    node.host.run(["ip", "address", "add", "2001:db8:0:1::a/128", "dev", "lo", "nodad"])
+    assert node.host.reaches("2001:db8:0:1:2::")
+    node.stop(signal.SIGKILL)
+    node.start()
+    await node.until_serving()
+    assert await node.addresses_of("web") == [*expected, "2001:db8:0:1:2::/128"]
+    assert (await node.addresses_of("next"))[-1] == "2001:db8:0:1:2::1/128"
+    assert (await node.delete("web")).exit_code == 0
+    await eventually(lambda: usage(node).get("cooling") == 1, "both cool as one")
+    assert usage(node)["assigned"] == 1
+    await eventually(lambda: len(pod_links(node)) == 1, "one link is left")
+
+
+async def test_an_annotated_pod_has_a_link_on_every_card_and_goes_with_all_of_them(node: AgentNode) -> None:
+    for name, mac in (("eth1", "02:00:00:00:01:01"), ("eth2", "02:00:00:00:02:01")):
+        node.host.run(["ip", "link", "add", name, "address", mac, "type", "veth", "peer", f"wire{name[-1]}"])
+    cards = eni(0, addresses=FOUR), eni(1, card=1, addresses=["10.0.2.4"]), eni(1, card=2, addresses=["10.0.3.4"])
+    await node.give(supply(*cards))
+    node.start()
+    await node.until_able()
+    await eventually(lambda: usage(node).get("free") == 6, "all cards serve")
+    wish = {"k8s.amazonaws.com/nicConfig": "multi-nic-attachment"}
+    assert await node.addresses_of("many", wish) == ["10.0.1.4/32", "10.0.2.4/32", "10.0.3.4/32"]
+    assert await node.addresses_of("one") == ["10.0.1.5/32"]
+    assert all(node.host.reaches(address) for address in ("10.0.1.4", "10.0.2.4", "10.0.3.4"))
+    links = node.pod("many").run(["ip", "-br", "link"]).stdout
+    assert all(name in links for name in ("eth0@", "mNicIf1@", "mNicIf2@"))
+    await eventually(lambda: usage(node).get("assigned") == 4, "usage reported")
+    assert usage(node)["cards"] == [{"networkCard": card, "assigned": 1, "cooling": 0, "pending": 0} for card in (1, 2)]
+    assert (await node.delete("many")).exit_code == 0
+    await eventually(lambda: len(pod_links(node)) == 1, "one pod's link is left")
+
+
+@pytest.mark.parametrize(
+    ("families", "variable", "egress", "target"),
+    [
+        ([Family.IPV4], "ENABLE_V6_EGRESS", "fd00::ac:2", "2001:db8:ffff::1"),
+        ([Family.IPV6], "ENABLE_V4_EGRESS", "169.254.172.2", "198.51.100.1"),
+    ],
+)
+async def test_egress_gives_a_way_of_the_other_family_that_the_runtime_is_not_told_of(
+    node: AgentNode, families: list[Family], variable: str, egress: str, target: str
+) -> None:
+    node.variables[variable] = "true"
+    await node.give(supply(eni(0, addresses=FOUR, ipv6_prefixes=[BLOCK]), families=families))
+    node.start()
+    await node.until_able()
+    assert len(await node.addresses_of("web")) == 1
+    assert f"src {egress}" in node.pod("web").run(["ip", "route", "get", target]).stdout
+    family = "-6" if ":" in egress else "-4"
+    assert f"{egress} dev" in node.host.run(["ip", family, "route", "show", "table", "512"]).stdout
+    node.variables[variable] = "false"
+    assert node.stop() == 0
+    node.start()
+    await node.until_serving()
+    assert (await node.delete("web")).exit_code == 0
+    await node.addresses_of("other")
+    assert egress not in node.pod("other").run(["ip", "address"]).stdout
 
 
 async def test_a_quiet_agent_goes_on_saying_that_it_is_there(node: AgentNode) -> None:
@@ -242,7 +314,7 @@ async def test_an_address_assigned_by_an_agent_killed_before_it_answered_comes_b
     (node.folder / "run").mkdir()
     unanswered = Sandbox(SandboxKey("eni", "unanswered", "eth0"))
     with closing(Journal(node.journal)) as journal:
-        journal.hold(Holding(unanswered, FOUR[0], eni(0).id, since=time.monotonic() - 100))
+        journal.hold(held(unanswered, FOUR[0], since=time.monotonic() - 100))
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()
     await eventually(lambda: usage(node).get("cooling") == 1, "the address is taken back", within=15)
@@ -322,17 +394,42 @@ async def test_what_others_undo_is_repaired_and_told(node: AgentNode) -> None:
     assert 'eni_agent_network_repairs_total{kind="rule"} 1.0' in node.http("/metrics")[1]
 
 
+async def test_routes_to_pods_that_others_take_are_put_back(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    address = await node.address_of("web")
+    assert node.host.reaches(address)
+    node.host.run(["ip", "route", "flush", "table", "512"])
+    await eventually(lambda: node.host.reaches(address), "the pod is reached again", within=15)
+
+
+async def test_rule_of_another_tool_that_is_in_the_way_is_told(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    node.host.run(["ip", "rule", "add", "from", FOUR[0], "lookup", "9", "priority", "100"])
+
+    def drift() -> dict[str, str]:
+        found = node.api.applied[-1].body["status"]["conditions"]
+        return next(entry for entry in found if entry["type"] == "DriftDetected")
+
+    await eventually(lambda: drift()["reason"] == "RuleConflict", "the conflict is told")
+    assert f"100: from {FOUR[0]}/32 lookup 9" in drift()["message"]
+    assert "eni_agent_network_conflicts 1.0" in node.http("/metrics")[1]
+    node.host.run(["ip", "rule", "delete", "priority", "100"])
+    await eventually(lambda: drift()["status"] == "False", "the conflict is over")
+
+
 async def test_sysctls_are_kept_in_the_folder_that_is_mounted(node: AgentNode) -> None:
     forwards = node.folder / "sys" / "net/ipv4/ip_forward"
-    loose = forwards.parent / "conf/eth0/rp_filter"
-    loose.parent.mkdir(parents=True)
+    forwards.parent.mkdir(parents=True)
     forwards.write_text("0\n")
-    loose.write_text("1\n")
     node.variables["ENI_PROC_SYS"] = str(node.folder / "sys")
     await node.give(supply(eni(0, addresses=FOUR)))
     node.start()
     await node.until_able()
-    assert (forwards.read_text(), loose.read_text()) == ("1", "2")
+    assert forwards.read_text() == "1"
     forwards.write_text("0\n")
     await eventually(lambda: forwards.read_text() == "1", "the value is back", within=15)
 
@@ -348,6 +445,101 @@ async def test_pages_tell_health_readiness_and_numbers(node: AgentNode) -> None:
     text = node.http("/metrics")[1]
     assert 'eni_agent_addresses{state="assigned"} 1.0' in text
     assert 'eni_agent_request_seconds_count{outcome="success",verb="ADD"} 1.0' in text
+
+
+async def test_vpc_cnis_addresses_serve_its_metrics_and_introspection(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    address = await node.address_of("web")
+    await eventually(lambda: node.fetch("10.0.250.10:61678", "/metrics")[0] == 200, "metrics on every address")
+    text = node.fetch("10.0.250.10:61678", "/metrics")[1]
+    assert "\nawscni_add_ip_req_count 1.0\n" in text
+    assert "\nawscni_assigned_ip_addresses 1.0\n" in text
+    found = json.loads(node.fetch("127.0.0.1:61679", "/v1/enis")[1])["0"]
+    assert found["AssignedIPs"] == 1
+    held = found["ENIs"][eni(0).id]["AvailableIPv4Cidrs"][f"{address}/32"]["IPAddresses"][address]
+    assert held["IPAMMetadata"] == {"k8sPodNamespace": "default", "k8sPodName": "web", "interfacesCount": 1}
+    assert node.fetch("127.0.0.1:61679", "/v1/eni-configs") == (200, '"default"')
+    assert "AvailableCommands" in node.fetch("127.0.0.1:61679", "/v1/pods")[1]
+    assert node.fetch("10.0.250.10:61679", "/")[0] == 0
+
+
+async def test_the_time_from_bound_to_address_is_measured(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await eventually(lambda: usage(node).get("pending") == 0, "pods are followed", within=15)
+    await node.api.put(PODS, pod("web"))
+    await eventually(lambda: usage(node).get("pending") == 1, "the pod is seen")
+    await node.address_of("web")
+    text = node.http("/metrics")[1]
+    assert "\neni_agent_pod_bound_to_address_seconds_count 1.0\n" in text
+    seconds = {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line[0] != "#"}
+    assert 0 < seconds["eni_agent_start_seconds"] < seconds["eni_agent_first_address_seconds"] < 60
+    assert seconds["eni_agent_pod_bound_to_address_seconds_sum"] > 0
+
+
+async def test_metrics_and_introspection_can_be_switched_off(node: AgentNode) -> None:
+    node.variables |= {"DISABLE_METRICS": "true", "DISABLE_INTROSPECTION": "true"}
+    node.start()
+    await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)
+    assert node.http("/metrics")[0] == 404
+    assert node.fetch("127.0.0.1:61678", "/metrics")[0] == node.fetch("127.0.0.1:61679", "/")[0] == 0
+
+
+async def test_ports_others_have_keep_no_pod_waiting(node: AgentNode) -> None:
+    """As while VPC CNI's agent still runs on the node."""
+    listeners = [node.host.call(socket.create_server, ("127.0.0.1", port)) for port in (61678, 61679)]
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    assert await node.address_of("web") == "10.0.1.4"
+    await eventually(lambda: node.log.count("pages cannot be served yet") == 2, "both are told")
+    for listener in listeners:
+        listener.close()
+    await eventually(lambda: node.fetch("127.0.0.1:61678", "/metrics")[0] == 200, "metrics are served", within=20)
+
+
+async def test_a_journal_that_is_gone_makes_the_node_not_ready(node: AgentNode) -> None:
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await eventually(lambda: node.http("/readyz")[0] == 200, "ready", within=15)
+    node.journal.unlink()
+    status, text = node.http("/readyz")
+    assert (status, "was removed" in text) == (503, True)
+    assert node.http("/healthz")[0] == 200
+
+
+async def test_a_thread_that_hangs_has_the_agent_started_anew(node: AgentNode) -> None:
+    """A sysctl that cannot be read to its end keeps the thread of the host's network for ever."""
+    forwards = node.folder / "sys" / "net/ipv4/ip_forward"
+    forwards.parent.mkdir(parents=True)
+    os.mkfifo(forwards)
+    node.variables["ENI_PROC_SYS"] = str(node.folder / "sys")
+    node.start()
+    await eventually(lambda: node.http("/healthz")[0] == 200, "alive", within=15)
+    await node.give(supply(eni(0, addresses=FOUR)))
+    await eventually(lambda: node.http("/healthz")[0] == 503, "the probe fails", within=40)
+    assert "the thread that keeps the host's network has not answered" in node.http("/healthz")[1]
+    node.stop(signal.SIGKILL)
+
+
+async def test_a_log_file_and_its_level_are_vpc_cnis(node: AgentNode) -> None:
+    path, requests = node.folder / "logs" / "ipamd.log", node.folder / "logs" / "plugin.log"
+    node.variables |= {"AWS_VPC_K8S_CNI_LOG_FILE": str(path), "AWS_VPC_K8S_PLUGIN_LOG_FILE": str(requests)}
+    node.variables["AWS_VPC_K8S_CNI_LOGLEVEL"] = "Debug"
+    await node.give(supply(eni(0, addresses=FOUR)))
+    node.start()
+    await node.until_able()
+    await node.address_of("web")
+    lines = [json.loads(line) for line in requests.read_text().splitlines()]
+    [add] = [line for line in lines if line.get("verb") == "ADD"]
+    assert (add["pod"], add["address"], add["outcome"], add["sandbox"]) == ("default/web", "10.0.1.4", "success", "web")
+    assert "serving the socket" in path.read_text()
+    assert '"DEBUG"' in path.read_text()
+    assert "request answered" not in path.read_text()
 
 
 async def test_an_object_that_was_deleted_and_made_anew_gets_its_usage_again(node: AgentNode) -> None:
@@ -375,3 +567,32 @@ def test_an_environment_that_makes_no_sense_is_one_sentence() -> None:
     result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=20, check=False)
     assert result.returncode == 1
     assert result.stderr == "eni-agent run: MY_NODE_NAME is not set; the name of this node is needed\n"
+
+
+async def test_addresses_are_noted_on_pods_where_that_was_asked_for(node: AgentNode) -> None:
+    node.variables["ANNOTATE_POD_IP"] = "true"
+    await node.give(supply(eni(0, addresses=FOUR)))
+    for name in ("web", "late"):
+        await node.api.put(PODS, pod(name))
+    node.start()
+    await node.until_able()
+
+    def noted(name: str) -> str | None:
+        annotations = node.api.objects[PODS][name]["metadata"].get("annotations", {})
+        value: str | None = annotations.get("vpc.amazonaws.com/pod-ips")
+        return value
+
+    address = await node.address_of("web")
+    await eventually(lambda: noted("web") == address, "the address is noted")
+    node.api.refusal = 503
+    late = await node.address_of("late")
+    assert noted("late") is None, "the pod has its address although the API server is away"
+    node.api.refusal = None
+    await eventually(lambda: noted("late") == late, "noted once it is back", within=15)
+    assert (await node.delete("web")).exit_code == 0
+    await eventually(lambda: noted("web") == "", "emptied")
+    node.stop(signal.SIGKILL)
+    node.api.objects[PODS]["late"]["metadata"]["annotations"].clear()
+    node.start()
+    await eventually(lambda: noted("late") == late, "made up for after a restart", within=15)
+    assert 'eni_agent_pod_ip_annotations_total{outcome="written"} 1.0' in node.http("/metrics")[1]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from eni_node_agent.settings import Settings, SettingsError
+from eni_node_agent.settings import InstallSettings, Settings, SettingsError
 
 NODE = {"MY_NODE_NAME": "node-a"}
 
@@ -44,12 +44,34 @@ def test_reports_all_problems_together() -> None:
         ("AWS_VPC_K8S_CNI_CONNMARK", "0x100", "connmark", 256),
         ("AWS_VPC_K8S_CNI_CONNMARK", "0", "connmark", 0x80),
         ("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "10.1.2.3/8, x,fd00::/8", "exclude_snat_cidrs", ("10.0.0.0/8",)),
+        ("AWS_EXTERNAL_SERVICE_CIDRS", "192.0.2.9/24,x", "external_service_cidrs", ("192.0.2.0/24",)),
+        ("AWS_VPC_K8S_CNI_VETHPREFIX", "veth", "veth_prefix", "veth"),
+        ("AWS_VPC_K8S_CNI_VETHPREFIX", "", "veth_prefix", "eni"),
+        ("ENABLE_V4_EGRESS", "false", "enable_v4_egress", False),
+        ("ENABLE_V6_EGRESS", "true", "enable_v6_egress", True),
+        ("ENABLE_V6_EGRESS", "maybe", "enable_v6_egress", False),
         ("CLUSTER_ENDPOINT", "api.example", "cluster_endpoint", "https://api.example"),
         ("CLUSTER_ENDPOINT", "http://10.0.0.1:6443/", "cluster_endpoint", "http://10.0.0.1:6443"),
         ("HOST_CNI_BIN_PATH", "/bin", "cni_bin_dir", Path("/bin")),
         ("ENI_HOLD_SECONDS", "2.5", "hold_seconds", 2.5),
         ("ENI_HEARTBEAT_SECONDS", "30", "heartbeat_seconds", 30.0),
         ("ENI_STATE_DIR", "/state", "state_dir", Path("/state")),
+        ("ENI_CNI_CACHE_DIR", "/cache", "cni_cache_dir", Path("/cache")),
+        ("ENI_METRICS_ADDRESS", "127.0.0.1:61678", "metrics_address", "127.0.0.1:61678"),
+        ("ENI_METRICS_ADDRESS", ":9000", "metrics_address", ":9000"),
+        ("DISABLE_METRICS", "true", "has_metrics", False),
+        ("DISABLE_METRICS", "yes", "has_metrics", True),
+        ("INTROSPECTION_BIND_ADDRESS", "127.0.0.1:61671", "introspection_address", "127.0.0.1:61671"),
+        ("INTROSPECTION_BIND_ADDRESS", "unix:/run/x.sock", "introspection_address", "unix:/run/x.sock"),
+        ("INTROSPECTION_BIND_ADDRESS", "here", "introspection_address", "127.0.0.1:61679"),
+        ("DISABLE_INTROSPECTION", "1", "has_introspection", False),
+        ("AWS_VPC_K8S_CNI_LOGLEVEL", "DEBUG", "log_level", "DEBUG"),
+        ("AWS_VPC_K8S_CNI_LOGLEVEL", "warn", "log_level", "WARNING"),
+        ("AWS_VPC_K8S_CNI_LOGLEVEL", "loud", "log_level", "INFO"),
+        ("AWS_VPC_K8S_CNI_LOG_FILE", "/var/log/x.log", "log_file", "/var/log/x.log"),
+        ("AWS_VPC_K8S_CNI_LOG_FILE", "/var/log/x.log", "plugin_log_file", "/var/log/x.log"),
+        ("AWS_VPC_K8S_PLUGIN_LOG_FILE", "/var/log/p.log", "plugin_log_file", "/var/log/p.log"),
+        ("AWS_VPC_K8S_PLUGIN_LOG_LEVEL", "fatal", "plugin_log_level", "CRITICAL"),
     ],
 )
 def test_reads_a_variable(name: str, value: str, field: str, expected: object) -> None:
@@ -63,9 +85,13 @@ def test_pods_get_the_mtu_of_the_enis_unless_told() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        *(("AWS_VPC_K8S_CNI_VETHPREFIX", value) for value in ("eth", "lo", "vlan", "longer", "a/b", 'a"', "ü")),
         ("ENI_SOCKET_PATH", "agent.sock"),
         ("ENI_HTTP_ADDRESS", "61680"),
         ("ENI_HTTP_ADDRESS", "a:b"),
+        ("ENI_METRICS_ADDRESS", "61678"),
+        ("ENI_METRICS_ADDRESS", "unix:x.sock"),
+        ("ENI_CNI_CACHE_DIR", "cache"),
         ("ENI_HEARTBEAT_SECONDS", "0"),
         ("ENI_HEARTBEAT_SECONDS", "241"),
         ("ENI_HEARTBEAT_SECONDS", "nan"),
@@ -79,3 +105,37 @@ def test_refuses_what_cannot_be_meant(name: str, value: str) -> None:
 
 def test_the_executables_variable_in_a_shared_environment_is_no_mistake() -> None:
     Settings.from_env(NODE | {"ENI_AGENT_SOCKET": "/run/x.sock"})
+
+
+@pytest.mark.parametrize("name", ["AWS_VPC_ENI_MTU", "POD_MTU"])
+def test_ipv6_that_is_asked_for_needs_its_least_mtu(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is 1279; with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed"):
+        Settings.from_env(NODE | {name: "1279", "ENABLE_V6_EGRESS": "true"})
+    assert Settings.from_env(NODE | {name: "1279"}).pod_mtu == 1279
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, InstallSettings()),
+        ({"DISABLE_TCP_EARLY_DEMUX": "true"}, InstallSettings(disable_tcp_early_demux=True)),
+        ({"DISABLE_TCP_EARLY_DEMUX": "2"}, InstallSettings()),
+        ({"ENABLE_V6_EGRESS": "1"}, InstallSettings(enable_v6_egress=True)),
+        ({"HOST_CNI_BIN_PATH": "/bin"}, InstallSettings(cni_bin_dir=Path("/bin"))),
+    ],
+)
+def test_reads_what_the_init_container_needs(environ: dict[str, str], expected: InstallSettings) -> None:
+    assert InstallSettings.from_env(environ) == expected
+
+
+def test_our_log_level_is_stronger_than_vpc_cnis_and_holds_for_requests_too() -> None:
+    settings = Settings.from_env(NODE | {"ENI_LOG_LEVEL": "ERROR", "AWS_VPC_K8S_CNI_LOGLEVEL": "debug"})
+    assert (settings.log_level, settings.plugin_log_level) == ("ERROR", "ERROR")
+
+
+def test_what_could_not_be_read_is_told() -> None:
+    settings = Settings.from_env(NODE | {"AWS_VPC_K8S_CNI_CONNMARK": "much", "DISABLE_METRICS": "maybe"})
+    assert settings.warnings == (
+        'AWS_VPC_K8S_CNI_CONNMARK is "much", which cannot be read; it is as if not set',
+        'DISABLE_METRICS is "maybe", which cannot be read; it is as if not set',
+    )

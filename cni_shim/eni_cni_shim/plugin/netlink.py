@@ -3,10 +3,12 @@
 Decides nothing: ``messages`` encodes what is asked, ``pod_network`` says what. Sources: netlink(7), rtnetlink(7).
 """
 
+import contextlib
 import ctypes
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Final, NamedTuple, Self
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -48,18 +50,37 @@ class Socket:
         Only the last asks for an acknowledgement: the kernel works through all of them and reports errors unasked.
         Raises the first error; messages after the failed one have been tried too.
         """
-        first = self._sequence + 1
-        self._sequence += len(messages)
-        last = Message(messages[-1].type, messages[-1].flags | NLM_F_ACK, messages[-1].body)
-        numbered = enumerate((*messages[:-1], last), first)
-        self._socket.send(b"".join(dump_message(message, sequence) for sequence, message in numbered))
+        self._send(messages)
         return self._receive(NLMSG_ERROR)
+
+    def attempt(self, *messages: Message) -> list[OSError | None]:
+        """Performs changes in order, in one system call, and returns what the kernel had against each."""
+        first = self._send(messages)
+        failures: list[OSError | None] = [None] * len(messages)
+        while True:
+            for sequence, answer in parse_messages(self._socket.recv(1 << 16)):
+                if answer.type != NLMSG_ERROR or sequence < first:
+                    continue
+                failure = -struct.unpack_from("=i", answer.body)[0]
+                if failure:
+                    failures[sequence - first] = OSError(failure, os.strerror(failure))
+                if sequence == self._sequence:
+                    return failures
 
     def dump(self, message: Message) -> list[Message]:
         """Returns every object of the message's kind."""
         self._sequence += 1
         self._socket.send(dump_message(message._replace(flags=message.flags | NLM_F_DUMP), self._sequence))
         return self._receive(NLMSG_DONE)
+
+    def _send(self, messages: tuple[Message, ...]) -> int:
+        """Sends the messages and returns the sequence number of the first."""
+        first = self._sequence + 1
+        self._sequence += len(messages)
+        last = Message(messages[-1].type, messages[-1].flags | NLM_F_ACK, messages[-1].body)
+        numbered = enumerate((*messages[:-1], last), first)
+        self._socket.send(b"".join(dump_message(message, sequence) for sequence, message in numbered))
+        return first
 
     def _receive(self, end: int) -> list[Message]:
         answers: list[Message] = []
@@ -77,15 +98,22 @@ class Socket:
 
 
 def open_in(netns: int) -> Socket:
-    """Returns a socket in the namespace of that descriptor; raises OSError. The calling thread is lent to it meanwhile.
+    """Returns a socket in the namespace of that descriptor; raises OSError."""
+    with inside(netns):
+        return Socket()
 
-    To be called in a worker thread that works on one pod at a time.
+
+@contextlib.contextmanager
+def inside(netns: int) -> Iterator[None]:
+    """Lends the calling thread to the namespace of that descriptor; raises OSError.
+
+    To be used in a worker thread that works on one pod at a time.
     """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _enter(netns)
         try:
-            return Socket()
+            yield
         finally:
             _enter(home)
     finally:

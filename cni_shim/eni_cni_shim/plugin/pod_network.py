@@ -1,17 +1,7 @@
-"""Programs a pod's network: a veth into its namespace, addresses, routes and neighbours, nothing else on the node.
+"""Programs pods' networks: veths into their namespaces, addresses, routes and neighbours, nothing else on the node.
 
-For the pod 10.0.1.23 with interface eth0, and host end eni0a1b2c3d4e5:
-
-    pod    eth0 (ea:58:0a:00:01:17)  10.0.1.23/32
-           169.254.1.1 dev eth0 scope link; default via 169.254.1.1
-           169.254.1.1 lladdr ee:58:0a:00:01:17 permanent
-    host   eni0a1b2c3d4e5 (ee:58:0a:00:01:17), no address
-           10.0.1.23 dev eni0a1b2c3d4e5 scope link, in the table of pod routes
-           10.0.1.23 lladdr ea:58:0a:00:01:17 permanent
-
-The gateway is on no interface: the permanent entries answer for ARP, and both MACs follow from the address. How packets
-go on from the host belongs to the agent's ``network``. Work runs in two threads, so that
-the loop is never blocked.
+Decides the order of steps and what is undone; what each link needs is ``pod_links``'s. Work runs in two threads, so
+that the loop is never blocked.
 """
 
 import asyncio
@@ -24,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from eni_cni_shim import spec
-from eni_cni_shim.plugin import messages, netlink
-from eni_cni_shim.plugin.addresspool import Assignment
+from eni_cni_shim.plugin import messages, netlink, pod_links, sysctls
+from eni_cni_shim.plugin.addresspool import Assignment, PodLink
+from eni_cni_shim.plugin.pod_links import Made
 
 RETIRED_GROUP: Final = 0x454E49
 """Link group ("ENI") of host ends that DEL has set down. Deleting one veth waits 20 ms for RCU; a group waits once."""
 REAP_SECONDS: Final = 0.05
+_OWN_NAMESPACE: Final = Path("/proc/thread-self/ns/net")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,26 +40,31 @@ class PodNetworkError(Exception):
 class PodNetwork:
     """The pods' side of this node's network; to be used from one event loop and closed in the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, proc_sys: Path = Path("/proc/sys")) -> None:
+        """Makes the threads; ``proc_sys`` is where the sysctls of the calling thread's namespace can be written."""
+        self._proc_sys = proc_sys
         self._workers = ThreadPoolExecutor(2, "pod-network")
         self._reaper = ThreadPoolExecutor(1, "veth-reaper")
         self._timer: asyncio.TimerHandle | None = None
 
-    async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
-        """Sets up the sandbox's interface; does nothing when it is there already as it should be.
+    async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
+        """Sets up the sandbox's links; does nothing to those that are there already as they should be.
+
+        Returns:
+            The number of the first link in its pod, see ``pod_links.place``.
 
         Raises:
             NetnsError: the descriptor is not of a network namespace other than the host's.
             PodNetworkError: the kernel refused; what was done is left for ``remove``.
         """
-        await self._run(self._workers, add, netns, assignment, mtu)
+        return await self._run(self._workers, add, netns, assignment, mtu, self._proc_sys)
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
         """Returns in sentences where the kernel differs from what ``add`` has set up; raises as ``add`` does."""
         return await self._run(self._workers, check, netns, assignment, mtu)
 
     async def remove(self, assignment: Assignment) -> None:
-        """Takes the sandbox off the network at once, its veth is deleted a moment later; raises PodNetworkError."""
+        """Takes the sandbox off the network at once, its veths are deleted a moment later; raises PodNetworkError."""
         if await self._run(self._workers, remove, assignment) and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(REAP_SECONDS, self._start_reaping)
 
@@ -94,49 +90,33 @@ class PodNetwork:
             raise
 
 
-def interfaces(assignment: Assignment) -> tuple[spec.Interface, spec.Interface]:
-    """Returns host end and pod end. The MACs are unicast and locally administered (IEEE 802), of no range AWS gives."""
-    octets = ":".join(f"{int(part):02x}" for part in assignment.address.split("."))
-    host = spec.Interface(assignment.host_ifname, f"ee:58:{octets}")
-    return host, spec.Interface(assignment.sandbox.key.ifname, f"ea:58:{octets}")
-
-
-def add(netns: int, assignment: Assignment, mtu: int) -> None:
+def add(netns: int, assignment: Assignment, mtu: int, proc_sys: Path = Path("/proc/sys")) -> int:
     """Does what ``PodNetwork.add`` says, in the calling thread."""
-    host, pod = interfaces(assignment)
-    veth = messages.Veth(host.name, host.mac, pod.name, pod.mac, netns, mtu)
-    with _sockets(netns) as (host_socket, pod_socket), _refusals(f"set up {pod.name} for {assignment.address}"):
-        try:
-            link = _create(host_socket, veth)
-        except FileExistsError:
-            if not _differences(host_socket, pod_socket, assignment, mtu):
-                return
-            # Of this sandbox by its name: just removed, or half made by an agent that was killed.
-            _retire(host_socket, host.name)
-            reap()
-            link = _create(host_socket, veth)
-        _program_pod_end(pod_socket, link.peer_ifindex, assignment.address, host.mac)
-        # The host end goes up last: while the pod's is down, the first packets would be lost.
-        host_socket.request(
-            messages.set_link_up(link.ifindex),
-            messages.new_neighbour(link.ifindex, assignment.address, pod.mac),
-            messages.new_host_route(link.ifindex, assignment.address, assignment.route_table),
-        )
-        # The pod's end has its carrier only now and drops what it sends until the kernel's link watch has come by, up
-        # to a second later. Asking for the link makes that happen at once (rtnl_getlink() since Linux 6.8).
-        pod_socket.request(messages.get_link(pod.name))
+    with _sockets(netns) as (host_socket, pod_socket), _refusals(f"set up {_described(assignment)}"):
+        made = []
+        first = _place(pod_socket, assignment)
+        for index, link in enumerate(assignment.links):
+            veth = _ensure_veth(host_socket, pod_socket, index, assignment, netns, mtu)
+            if veth is not None:
+                sysctls.guard_host_end(proc_sys, link.host_ifname)
+                made.append(Made(first + index, link, veth))
+        if made:
+            _enable_ipv6(netns, [each.link for each in made], proc_sys)
+            _program(host_socket, pod_socket, made, assignment)
+        return first
 
 
 def check(netns: int, assignment: Assignment, mtu: int) -> list[str]:
     """Does what ``PodNetwork.check`` says, in the calling thread."""
     with _sockets(netns) as (host_socket, pod_socket), _refusals(f"read the network of {assignment.address}"):
-        return _differences(host_socket, pod_socket, assignment, mtu)
+        indexes = range(len(assignment.links))
+        return [f for index in indexes for f in _differences(host_socket, pod_socket, index, assignment, mtu)]
 
 
 def remove(assignment: Assignment) -> bool:
-    """Takes the host end down, which takes its routes along; returns False when it was gone, as with its namespace."""
-    with netlink.Socket() as host_socket, _refusals(f"remove {assignment.host_ifname}"):
-        return _retire(host_socket, assignment.host_ifname)
+    """Takes the host ends down, which takes their routes along; returns False when all were gone, as with the netns."""
+    with netlink.Socket() as host_socket:
+        return sum(_retire(host_socket, link.host_ifname) for link in assignment.links) > 0
 
 
 def reap() -> None:
@@ -153,7 +133,7 @@ def reap() -> None:
 def _sockets(netns: int) -> Iterator[tuple[netlink.Socket, netlink.Socket]]:
     """Yields a socket in the host's namespace and one in the pod's; raises NetnsError."""
     try:
-        if os.path.samestat(os.fstat(netns), Path("/proc/thread-self/ns/net").stat()):
+        if os.path.samestat(os.fstat(netns), _OWN_NAMESPACE.stat()):
             raise NetnsError("it is the host's own namespace; a pod's is needed")
         pod_socket = netlink.open_in(netns)
     except OSError as error:
@@ -168,6 +148,28 @@ def _refusals(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise PodNetworkError(f"the kernel refused to {what}: {error.strerror}") from error
+    except sysctls.SysctlError as error:
+        raise PodNetworkError(str(error)) from error
+
+
+def _described(assignment: Assignment) -> str:
+    return ", ".join(f"{link.ifname} for {' and '.join(link.addresses)}" for link in assignment.links)
+
+
+def _ensure_veth(
+    host_socket: netlink.Socket, pod_socket: netlink.Socket, index: int, assignment: Assignment, netns: int, mtu: int
+) -> messages.Link | None:
+    """Returns the host's end of a new veth; None when the whole link is there already."""
+    pair = pod_links.veth_of(assignment.links[index], netns, mtu)
+    try:
+        return _create(host_socket, pair)
+    except FileExistsError:
+        if not _differences(host_socket, pod_socket, index, assignment, mtu):
+            return None
+        # Of this sandbox by its name: just removed, or half made by an agent that was killed.
+        _retire(host_socket, pair.name)
+        reap()
+        return _create(host_socket, pair)
 
 
 def _create(host_socket: netlink.Socket, veth: messages.Veth) -> messages.Link:
@@ -175,42 +177,66 @@ def _create(host_socket: netlink.Socket, veth: messages.Veth) -> messages.Link:
     return messages.parse_link(answers[0].body)
 
 
-def _retire(host_socket: netlink.Socket, ifname: str) -> bool:
-    """Sets a host end down and leaves it to the reaper; returns False when it is gone."""
+def _program(host_socket: netlink.Socket, pod_socket: netlink.Socket, made: list[Made], assignment: Assignment) -> None:
+    rules = pod_links.rules_of(pod_socket) if any(each.number for each in made) else ()
     try:
-        host_socket.request(messages.retire_link(ifname, RETIRED_GROUP))
-    except OSError as error:
-        if error.errno != errno.ENODEV:
-            raise
-        return False
+        pod_socket.request(*(message for each in made for message in pod_links.pod_messages(each, rules)))
+        table = assignment.route_table
+        host_socket.request(*(message for each in made for message in pod_links.host_messages(each, table)))
+        # The pod's end has its carrier only now and drops what it sends until the kernel's link watch has come by, up
+        # to a second later. Asking for the link makes that happen at once (rtnl_getlink() since Linux 6.8).
+        pod_socket.request(*(messages.get_link(each.link.ifname) for each in made))
+    except OSError:
+        for message in (message for each in made for message in pod_links.rule_removals(each)):
+            with contextlib.suppress(OSError):  # links go from the host, rules of the pod do not go with them
+                pod_socket.request(message)
+        raise
+
+
+def _enable_ipv6(netns: int, links: list[PodLink], proc_sys: Path) -> None:
+    """Lets both ends of the links that have an IPv6 address have it."""
+    with_ipv6 = [link for link in links if pod_links.has_ipv6(link)]
+    if with_ipv6:
+        sysctls.enable_ipv6(proc_sys, *(link.host_ifname for link in with_ipv6))
+        with netlink.inside(netns):
+            sysctls.enable_ipv6(proc_sys, "lo", *(link.ifname for link in with_ipv6))
+
+
+def _retire(host_socket: netlink.Socket, ifname: str) -> bool:
+    with _refusals(f"remove {ifname}"):
+        try:
+            host_socket.request(messages.retire_link(ifname, RETIRED_GROUP))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return False
     return True
 
 
 def _differences(
-    host_socket: netlink.Socket, pod_socket: netlink.Socket, assignment: Assignment, mtu: int
+    host_socket: netlink.Socket, pod_socket: netlink.Socket, index: int, assignment: Assignment, mtu: int
 ) -> list[str]:
-    host, pod = interfaces(assignment)
+    link = assignment.links[index]
+    host, pod, _ = pod_links.ends(link)
     host_link, pod_link = _find_link(host_socket, host.name), _find_link(pod_socket, pod.name)
-    found = _link_differences(pod, pod_link, mtu) + _link_differences(host, host_link, mtu)
+    found = pod_links.link_differences(pod, pod_link, mtu) + pod_links.link_differences(host, host_link, mtu)
     if pod_link is None or host_link is None:
         return found
     if host_link.peer_ifindex != pod_link.ifindex:
         found.append(f"{host.name} does not lead to {pod.name}")
-    found += _pod_differences(pod_socket, pod_link.ifindex, assignment.address, host.mac)
-    route = (assignment.route_table, f"{assignment.address}/32", "", host_link.ifindex)
-    if route not in [messages.parse_route(answer.body) for answer in host_socket.dump(messages.get_routes())]:
-        found.append(f"table {assignment.route_table} has no route {assignment.address}/32 to {host.name}")
-    return found
+    made = Made(_place(pod_socket, assignment) + index, link, host_link._replace(peer_ifindex=pod_link.ifindex))
+    ipv6 = pod_links.has_ipv6(link)
+    found += pod_links.pod_differences(made, pod_links.View(pod_socket, ipv6=ipv6))
+    host_view = pod_links.View(host_socket, ipv6=ipv6)
+    return found + pod_links.host_differences(made, host_view, assignment.route_table)
 
 
-def _program_pod_end(pod_socket: netlink.Socket, ifindex: int, address: str, gateway_mac: str) -> None:
-    pod_socket.request(
-        messages.set_link_up(ifindex),
-        messages.new_address(ifindex, address),
-        messages.new_host_route(ifindex, spec.GATEWAY),
-        messages.new_neighbour(ifindex, spec.GATEWAY, gateway_mac),
-        messages.new_default_route(ifindex, spec.GATEWAY),
-    )
+def _place(pod_socket: netlink.Socket, assignment: Assignment) -> int:
+    routes = pod_links.routes_of(pod_socket, assignment.links)
+    if not pod_links.ways(routes):
+        return 0
+    own = _find_link(pod_socket, assignment.links[0].ifname)
+    return pod_links.place(routes, None if own is None else own.ifindex)
 
 
 def _find_link(where: netlink.Socket, name: str) -> messages.Link | None:
@@ -220,28 +246,3 @@ def _find_link(where: netlink.Socket, name: str) -> messages.Link | None:
         if error.errno != errno.ENODEV:
             raise
         return None
-
-
-def _link_differences(end: spec.Interface, link: messages.Link | None, mtu: int) -> list[str]:
-    if link is None:
-        return [f"{end.name} does not exist"]
-    found = [] if link.is_up else [f"{end.name} is down"]
-    if link.mac != end.mac:
-        found.append(f"{end.name} has the MAC {link.mac}, not {end.mac}")
-    if link.mtu != mtu:
-        found.append(f"{end.name} has the MTU {link.mtu}, not {mtu}")
-    return found
-
-
-def _pod_differences(pod_socket: netlink.Socket, ifindex: int, address: str, gateway_mac: str) -> list[str]:
-    addresses = [messages.parse_address(answer.body) for answer in pod_socket.dump(messages.get_addresses())]
-    routes = [messages.parse_route(answer.body) for answer in pod_socket.dump(messages.get_routes())]
-    neighbours = [messages.parse_neighbour(answer.body) for answer in pod_socket.dump(messages.get_neighbours())]
-    main = messages.RT_TABLE_MAIN
-    expected = {
-        f"the address {address}/32": (ifindex, f"{address}/32") in addresses,
-        f"the route {spec.GATEWAY}/32": (main, f"{spec.GATEWAY}/32", "", ifindex) in routes,
-        f"the default route via {spec.GATEWAY}": (main, "0.0.0.0/0", spec.GATEWAY, ifindex) in routes,
-        f"the neighbour {spec.GATEWAY}": (ifindex, spec.GATEWAY, gateway_mac, True) in neighbours,
-    }
-    return [f"the pod lacks {what}" for what, present in expected.items() if not present]

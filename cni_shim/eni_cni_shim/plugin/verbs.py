@@ -10,8 +10,8 @@ import dataclasses
 import logging
 from typing import Protocol
 
-from eni_cni_shim import spec
-from eni_cni_shim.plugin import pod_network
+from eni_cni_shim import chaining, spec
+from eni_cni_shim.plugin import pod_links, pod_network
 from eni_cni_shim.plugin.addresspool import (
     AddressPool,
     Assignment,
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 class Network(Protocol):
     """What the verbs need from ``pod_network.PodNetwork``, which tells the errors."""
 
-    async def add(self, netns: int, assignment: Assignment, mtu: int) -> None:
-        """Sets up the sandbox's interface."""
+    async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
+        """Sets up the sandbox's links; returns the number of the first in its pod."""
         ...
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
@@ -48,7 +48,7 @@ class Plugin:
     def __init__(self, pool: AddressPool, network: Network) -> None:
         self._pool = pool
         self._network = network
-        self._setting_up: dict[SandboxKey, asyncio.Task[Assignment]] = {}
+        self._setting_up: dict[SandboxKey, asyncio.Task[tuple[Assignment, int]]] = {}
 
     async def handle(self, request: Request, netns: int | None) -> Reply:
         """Returns the answer to any request, an error as the specification has it. Raises nothing but CancelledError.
@@ -56,17 +56,15 @@ class Plugin:
         ``netns`` is the descriptor that came with the request; the caller closes it after this returns. When the
         caller is cancelled, because the runtime has hung up, an ADD is undone.
         """
-        version = spec.VERSIONS[-1]
         try:
             invocation = spec.parse(request.environ, request.stdin)
-            version = invocation.config.cni_version
             return Reply(0, await self._perform(invocation, netns))
         except CniError as error:
-            return Reply(1, spec.dump_error(error, version))
+            return Reply(1, spec.dump_error(error, spec.version_of(request.stdin)))
         except Exception:
             logger.exception("verb failed", extra={"command": request.environ.get("CNI_COMMAND", "")})
             failure = CniError(Code.INTERNAL, "the agent failed at this request; its log has the traceback")
-            return Reply(1, spec.dump_error(failure, version))
+            return Reply(1, spec.dump_error(failure, spec.version_of(request.stdin)))
 
     async def _perform(self, invocation: Invocation, netns: int | None) -> bytes:
         verb = {"ADD": self._add, "DEL": self._del, "CHECK": self._check, "GC": self._gc, "STATUS": self._status}
@@ -75,7 +73,7 @@ class Plugin:
         except NoAddressError as error:
             raise CniError(_later(invocation), str(error), error.reason) from error
         except PoolUnavailableError as error:
-            raise CniError(_later(invocation), str(error)) from error
+            raise CniError(_later(invocation, limits_pods=error.limits_pods), str(error)) from error
         except pod_network.NetnsError as error:
             message = f"CNI_NETNS is {invocation.netns!r}: {error}"
             raise CniError(Code.INVALID_ENVIRONMENT, message) from error
@@ -90,25 +88,27 @@ class Plugin:
         self._setting_up[sandbox.key] = task
         task.add_done_callback(lambda _: self._setting_up.pop(sandbox.key))
         try:
-            assignment = await task
+            assignment, first = await task
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
             message = f"another request for the container {invocation.container_id} ended this ADD"
             raise CniError(Code.TRY_AGAIN, message) from None
-        return spec.dump_result(invocation, assignment.address, *pod_network.interfaces(assignment))
+        result = spec.dump_result(invocation, pod_links.ends_of(assignment), first)
+        previous = invocation.config.previous
+        return result if previous is None else chaining.append(previous, result)
 
-    async def _set_up(self, sandbox: Sandbox, netns: int, mtu: int) -> Assignment:
-        """Assigns, then programs. Whatever fails, an address that was not the sandbox's before is not left to it."""
+    async def _set_up(self, sandbox: Sandbox, netns: int, mtu: int) -> tuple[Assignment, int]:
+        """Assigns, then programs. Whatever fails, addresses that were not the sandbox's before are not left to it."""
         was_assigned = self._pool.find(sandbox.key) is not None
         assignment = await self._pool.assign(sandbox)
         try:
-            await self._network.add(netns, assignment, mtu)
+            first = await self._network.add(netns, assignment, mtu)
         except BaseException:
             if not was_assigned:
                 await self._take_down(assignment)
             raise
-        return assignment
+        return assignment, first
 
     async def _take_down(self, assignment: Assignment) -> None:
         """First the network, then the address: nobody else may have it while packets still reach the old sandbox."""
@@ -141,16 +141,20 @@ class Plugin:
             raise CniError(Code.UNKNOWN_CONTAINER, message)
         # The pool may have found the sandbox again by its host link and know no more of it.
         assignment = dataclasses.replace(held, sandbox=sandbox)
-        ends = pod_network.interfaces(assignment)
-        found = spec.differences(invocation.config.previous or {}, assignment.address, *ends)
+        found = spec.differences(invocation.config.previous or {}, pod_links.ends_of(assignment))
         found += await self._network.check(_opened(invocation, netns), assignment, invocation.config.mtu)
         if found:
             raise CniError(Code.NETWORK_DIFFERS, "; ".join(found))
         return b""
 
     async def _gc(self, invocation: Invocation, _: int | None) -> bytes:
-        """Releases what the runtime does not count among the living; goes on after a failure and reports the first."""
-        valid = invocation.config.valid_attachments or frozenset()
+        """Releases what the runtime does not count among the living; goes on after a failure and reports the first.
+
+        Where it has not said who lives, nothing is released: the agent's own sweep finds what is gone.
+        """
+        valid = invocation.config.valid_attachments
+        if valid is None:
+            return b""
         failure: pod_network.PodNetworkError | PoolUnavailableError | None = None
         for assignment in list(self._pool.assignments()):
             key = assignment.sandbox.key
@@ -178,6 +182,7 @@ def _sandbox(invocation: Invocation) -> Sandbox:
         pod_namespace=invocation.pod.namespace,
         pod_name=invocation.pod.name,
         pod_uid=invocation.pod.uid,
+        every_card=invocation.config.every_card,
     )
 
 
@@ -188,8 +193,10 @@ def _opened(invocation: Invocation, netns: int | None) -> int:
     return netns
 
 
-def _later(invocation: Invocation) -> Code:
-    return Code.NOT_AVAILABLE if invocation.command == "STATUS" else Code.TRY_AGAIN
+def _later(invocation: Invocation, *, limits_pods: bool = False) -> Code:
+    if invocation.command != "STATUS":
+        return Code.TRY_AGAIN
+    return Code.LIMITED_CONNECTIVITY if limits_pods else Code.NOT_AVAILABLE
 
 
 def _is_cancelled() -> bool:

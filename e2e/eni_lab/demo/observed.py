@@ -119,7 +119,7 @@ def interfaces(lab: Lab) -> list[dict[str, Any]]:
 def misplaced(lab: Lab, running: list[Pod]) -> list[str]:
     """Pods whose address EC2 has not given to an ENI of their own node, in a sentence each."""
     instance_of = {machine.name: machine.instance.instance_id for machine in lab.nodes()}
-    held = {machine: _networks(lab, instance) for machine, instance in instance_of.items()}
+    held = {machine: held_in_ec2(lab, instance) for machine, instance in instance_of.items()}
     return [
         f"{pod.name} on {pod.node} has {pod.address}, which is on no ENI of its node"
         for pod in running
@@ -127,14 +127,18 @@ def misplaced(lab: Lab, running: list[Pod]) -> list[str]:
     ]
 
 
-def _networks(lab: Lab, instance_id: str) -> list[ipaddress.IPv4Network]:
+def held_in_ec2(lab: Lab, instance_id: str) -> list[ipaddress.IPv4Network]:
+    """What EC2 has on an instance's ENIs for pods, whatever its pool says: a pool may not have heard of it yet."""
     cidrs = []
-    for eni in interfaces(lab):
-        if eni.get("Attachment", {}).get("InstanceId") != instance_id:
-            continue
+    for eni in attached(lab, instance_id):
         cidrs += [address["PrivateIpAddress"] for address in eni["PrivateIpAddresses"] if not address["Primary"]]
         cidrs += [prefix["Ipv4Prefix"] for prefix in eni.get("Ipv4Prefixes", [])]
     return [ipaddress.IPv4Network(cidr) for cidr in cidrs]
+
+
+def attached(lab: Lab, instance_id: str) -> list[dict[str, Any]]:
+    """The ENIs of an instance, as EC2 describes them."""
+    return [eni for eni in interfaces(lab) if eni.get("Attachment", {}).get("InstanceId") == instance_id]
 
 
 def unattached(lab: Lab) -> list[str]:

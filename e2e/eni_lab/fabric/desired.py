@@ -7,7 +7,7 @@ value that ``links``, ``routes`` and ``firewall`` bring about. It does not know 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LINK_PREFIX = "v"
 """Every link of the router towards an ENI begins with this, and nothing else in its namespace does."""
+IPV6_GATEWAY = "fe80:ec2::1"
+"""The router's address on every link in IPv6, the same in all subnets (Amazon VPC user guide, "Subnet routing")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Link:
     """``10.0.1.10/24`` for the ENI an image configures by DHCP at boot, None for all others."""
     gateway: str
     """The subnet's router, ``10.0.1.1``: base plus one (VPC user guide, "Subnet sizing")."""
+    ipv6_address: str | None = field(default=None, compare=False)
+    """``2600:1f18:0:1::5/128``, which DHCPv6 gives the boot ENI; one that comes later is left to the node."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,12 +58,12 @@ class FabricState:
     links: Mapping[str, Link]
     """By the router's link name."""
     routes: Mapping[str, str]
-    """The link that owns a destination, ``10.0.1.10/32`` or ``10.0.1.32/28``."""
+    """The link that owns a destination: ``10.0.1.10/32``, ``10.0.1.32/28``, ``2600:1f18:0:1:a::/80``."""
     gateways: frozenset[str]
     """Addresses the router answers ARP for as its own."""
     sources: frozenset[Source]
     primaries: frozenset[tuple[str, str]]
-    """(link, address) pairs that have a way to the internet gateway."""
+    """(link, IPv4 address) pairs that have a way to the internet gateway; every IPv6 address has one by itself."""
 
 
 def desired(ports: Iterable[Port], nodes: Mapping[str, Namespace]) -> FabricState:
@@ -90,17 +94,20 @@ def gateway(subnet_cidr: str) -> str:
 
 
 def owned(port: Port) -> Iterator[str]:
-    """The CIDRs that belong to an ENI: its primary and secondary addresses as /32, and its prefixes."""
+    """The CIDRs that belong to an ENI: its addresses of both families as /32 and /128, and its prefixes."""
     for address in (port.primary_ip, *port.addresses):
         yield f"{address}/32"
+    for address in port.ipv6_addresses:
+        yield f"{address}/128"
     yield from port.prefixes
+    yield from port.ipv6_prefixes
 
 
 def owner(ports: Iterable[Port], address: str) -> Port | None:
     """The ENI that ``address`` belongs to, alone or in a prefix; None for an address nobody owns."""
-    wanted = ipaddress.IPv4Address(address)
+    wanted = ipaddress.ip_address(address)
     for port in ports:
-        if any(wanted in ipaddress.IPv4Network(cidr) for cidr in owned(port)):
+        if any(wanted in ipaddress.ip_network(cidr) for cidr in owned(port)):
             return port
     return None
 
@@ -116,4 +123,5 @@ def _link(port: Port, namespace: Namespace) -> Link:
         mac=port.mac,
         address=f"{port.primary_ip}/{prefix_length}" if at_boot else None,
         gateway=gateway(port.subnet_cidr),
+        ipv6_address=next((f"{address}/128" for address in port.ipv6_addresses), None) if at_boot else None,
     )

@@ -39,6 +39,11 @@ class Fabric:
         """Why a link that should be there is not, by the router's link name."""
 
     @property
+    def outside_pid(self) -> int:
+        """The process of the host outside, in whose network namespace that is."""
+        return self._outside.pid
+
+    @property
     def nodes(self) -> Mapping[str, Namespace]:
         """The namespaces of registered instances, living or not."""
         return self._nodes

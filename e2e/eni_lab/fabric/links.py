@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from eni_lab.fabric.desired import LINK_PREFIX
+from eni_lab.fabric.desired import IPV6_GATEWAY, LINK_PREFIX
 from eni_lab.fabric.namespaces import entered
 
 if TYPE_CHECKING:
@@ -22,12 +22,17 @@ MTU = 9001
 """Jumbo frames inside a VPC (EC2 user guide, "Network MTU for your EC2 instance")."""
 NEXT_HOP = "169.254.0.2"
 """Stands for "the ENI at the other end" on every link; a permanent neighbour gives it the ENI's MAC."""
+IPV6_NEXT_HOP = "fe80::2"
+"""The same for IPv6."""
 NUD_PERMANENT = 0x80
+IFA_F_NODAD = 0x02
 LINK_SYSCTLS = {
     "ipv4/conf/{}/proxy_arp": "1",  # answers for every address some other link owns …
     "ipv4/neigh/{}/proxy_delay": "0",  # … at once instead of after up to 0.8 s
     "ipv4/conf/{}/rp_filter": "0",
     "ipv4/conf/{}/send_redirects": "0",
+    "ipv6/conf/{}/addr_gen_mode": "1",  # no address but the gateway's
+    "ipv6/conf/{}/accept_ra": "0",
 }
 
 
@@ -47,10 +52,14 @@ def create(ipr: IPRoute, link: Link) -> None:
     index = ipr.link_lookup(ifname=link.name)[0]
     set_sysctls(LINK_SYSCTLS, link.name)
     ipr.link("set", index=index, state="up")
-    ipr.neigh("replace", dst=NEXT_HOP, lladdr=link.mac, ifindex=index, state=NUD_PERMANENT)
+    ipr.addr("add", index=index, address=IPV6_GATEWAY, prefixlen=64, flags=IFA_F_NODAD)
+    for next_hop in (NEXT_HOP, IPV6_NEXT_HOP):
+        ipr.neigh("replace", dst=next_hop, lladdr=link.mac, ifindex=index, state=NUD_PERMANENT)
     if link.address is not None:
         with entered(link.namespace.path), IPRoute() as inside:
             _configure(inside, link.node_name, link.address, link.gateway)
+            if link.ipv6_address is not None:
+                _configure_ipv6(inside, link.node_name, link.ipv6_address)
 
 
 def remove(ipr: IPRoute, index: int) -> None:
@@ -81,3 +90,11 @@ def _configure(inside: IPRoute, name: str, address: str, gateway: str) -> None:
     inside.addr("add", index=index, address=ip, prefixlen=int(prefix_length))
     inside.link("set", index=index, state="up")
     inside.route("add", dst="0.0.0.0/0", gateway=gateway, oif=index, prefsrc=ip, proto="dhcp")
+
+
+def _configure_ipv6(inside: IPRoute, name: str, address: str) -> None:
+    """What DHCPv6 and the router's advertisement do at boot: 2600:1f18:0:1::5/128, default via fe80:ec2::1."""
+    index = inside.link_lookup(ifname=name)[0]
+    ip, prefix_length = address.split("/")
+    inside.addr("add", index=index, address=ip, prefixlen=int(prefix_length), flags=IFA_F_NODAD)
+    inside.route("add", dst="::/0", gateway=IPV6_GATEWAY, oif=index, proto="ra")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from eni_lab.fabric.links import NEXT_HOP
+from eni_lab.fabric.links import IPV6_NEXT_HOP, NEXT_HOP
 from eni_lab.kube.addresses import API_ADDRESS
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ LOOPBACK = 1
 MAIN_TABLE = 254
 PROTOCOL = 187
 """Marks routes as the fabric's (rtnetlink(7): numbers from 128 up are free for the user's programs)."""
+_IPV4_WAY = {"gateway": NEXT_HOP, "flags": ["onlink"], "prefsrc": API_ADDRESS}
+_IPV6_WAY = {"gateway": IPV6_NEXT_HOP}
 
 
 def ensure_routes(ipr: IPRoute, wanted: Mapping[str, str], indexes: Mapping[str, int]) -> None:
@@ -30,6 +32,7 @@ def ensure_routes(ipr: IPRoute, wanted: Mapping[str, str], indexes: Mapping[str,
 
     10.0.1.10/32 via 169.254.0.2 dev v6789abcdef0 onlink: the next hop's neighbour entry carries the ENI's MAC, so
     a packet arrives whether or not the node would answer ARP for its address, as on AWS.
+    2600:1f18:0:1:a::/80 via fe80::2 dev v6789abcdef0: likewise.
     """
     reachable = {cidr: indexes[link] for cidr, link in wanted.items() if link in indexes}
     current = _present(ipr)
@@ -37,20 +40,14 @@ def ensure_routes(ipr: IPRoute, wanted: Mapping[str, str], indexes: Mapping[str,
         _remove(ipr, cidr)
     for cidr, index in reachable.items():
         if current.get(cidr) != index:
-            ipr.route(
-                "replace",
-                dst=cidr,
-                gateway=NEXT_HOP,
-                oif=index,
-                flags=["onlink"],
-                proto=PROTOCOL,
-                prefsrc=API_ADDRESS,
-            )
+            way = _IPV6_WAY if ":" in cidr else _IPV4_WAY
+            ipr.route("replace", dst=cidr, oif=index, proto=PROTOCOL, **way)
 
 
 def ensure_default_blackhole(ipr: IPRoute) -> None:
     """Packets to an address nobody owns vanish without an answer, and nobody answers ARP for it."""
     ipr.route("replace", family=2, dst="0.0.0.0/0", type="blackhole", proto="static")
+    ipr.route("replace", family=10, dst="::/0", type="blackhole", proto="static")
 
 
 def ensure_gateways(ipr: IPRoute, wanted: frozenset[str], present: frozenset[str]) -> None:
@@ -79,6 +76,7 @@ def _remove(ipr: IPRoute, cidr: str) -> None:
 def _present(ipr: IPRoute) -> dict[str, int]:
     """Link index of each of our routes, by destination."""
     return {
-        str(ipaddress.IPv4Network((route.get_attr("RTA_DST"), route["dst_len"]))): route.get_attr("RTA_OIF")
-        for route in ipr.get_routes(family=2, table=MAIN_TABLE, proto=PROTOCOL)
+        str(ipaddress.ip_network((route.get_attr("RTA_DST"), route["dst_len"]))): route.get_attr("RTA_OIF")
+        for family in (2, 10)
+        for route in ipr.get_routes(family=family, table=MAIN_TABLE, proto=PROTOCOL)
     }

@@ -88,6 +88,7 @@ class FabricService:
             },
             "ports": list(self._described(ports)),
             "outages": dict(self._fabric.outages),
+            "outside": {"pid": self._fabric.outside_pid},
             "drops": [{"eni_id": enis.get(drop.link), **asdict(drop)} for drop in drops],
         }
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from eni_lab.kube.addresses import API_ADDRESS, SERVICE_CIDR
+from eni_lab.kube.addresses import API_ADDRESS, IPV6_SERVICE_CIDR, SERVICE_CIDR
 from eni_lab.kube.binaries import Binaries
 from eni_lab.layout import Layout
 from eni_lab.processes import LAB_NAMESPACES, Parts, inside
@@ -33,13 +33,14 @@ def etcd_flags(layout: Layout) -> list[str]:
     ]
 
 
-def api_server_flags(pki: Path) -> list[str]:
+def api_server_flags(pki: Path, *, dual_stack: bool = False) -> list[str]:
     """Nodes are held to their own objects (Node authorizer, NodeRestriction), as on EKS."""
+    services = (SERVICE_CIDR, IPV6_SERVICE_CIDR) if dual_stack else (SERVICE_CIDR,)
     return [
         f"--etcd-servers={_ETCD}",
         f"--advertise-address={API_ADDRESS}",  # becomes the endpoint of the service `kubernetes`
         "--secure-port=6443",
-        f"--service-cluster-ip-range={SERVICE_CIDR}",
+        f"--service-cluster-ip-range={','.join(services)}",
         "--allow-privileged=true",
         "--anonymous-auth=false",
         "--authorization-mode=Node,RBAC",
@@ -92,7 +93,7 @@ class ControlPlane:
         self._parts = parts
         self._lab = lab
 
-    def start_api_server(self) -> None:
+    def start_api_server(self, *, dual_stack: bool = False) -> None:
         """Starts etcd and the API server, which waits for etcd by itself."""
         data = self._layout.state / "etcd"
         data.mkdir()
@@ -100,7 +101,7 @@ class ControlPlane:
             inside(self._lab, LAB_NAMESPACES, "mount", "-t", "tmpfs", "-o", "mode=700", "etcd", data), check=True
         )
         self._start("etcd", "etcd", etcd_flags(self._layout))
-        self._start("apiserver", "kube-apiserver", api_server_flags(self._layout.pki))
+        self._start("apiserver", "kube-apiserver", api_server_flags(self._layout.pki, dual_stack=dual_stack))
 
     def start_controllers(self) -> None:
         """Starts what ends at once while no API server answers."""

@@ -37,6 +37,13 @@ class Instance:
     address: str
     """Primary private IPv4 address: the node's InternalIP."""
     max_pods: int
+    ipv6_address: str = ""
+    """The node's InternalIP of the second family; empty on an IPv4 cluster."""
+
+    @property
+    def node_ips(self) -> str:
+        """The kubelet's --node-ip: both families where there are both, IPv4 first."""
+        return ",".join(filter(None, (self.address, self.ipv6_address)))
 
     @property
     def provider_id(self) -> str:

@@ -6,8 +6,10 @@ Its network interfaces are the fabric's to make; this module tells the fabric wh
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 from eni_lab.cgroups import Cgroup
 from eni_lab.cloud_client import Cloud
@@ -64,11 +66,14 @@ class Machine:
             raise LabError(f"node {self.name} is switched off")
         return inside(self.pid, NODE_NAMESPACES, *command)
 
-    def install(self, proxy_mode: str = "nftables") -> None:
-        """Makes its disk, with the laboratory's images, its credentials and its configuration."""
+    def install(self, proxy_mode: str = "nftables", files: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Makes its disk: the laboratory's images, its credentials and configuration, and ``files``, text by path."""
         (self._disk / "opt/cni/bin").mkdir(parents=True)
         for plugin in PLUGINS:
             shutil.copy(MACHINES_PLUGINS / plugin, self._disk / "opt/cni/bin")
+        for path, text in files.items():
+            (self._disk / path).parent.mkdir(parents=True, exist_ok=True)
+            (self._disk / path).write_text(text)
         seed.share(self._layout.image_store, self._disk / "var/lib/containerd")
         issue(self._layout, node_identity(self.name, self.instance.address))
         (self._folder / "containerd.toml").write_text(config.CONTAINERD)
@@ -90,7 +95,7 @@ class Machine:
             f"--config={self._folder / 'kubelet.json'}",
             f"--kubeconfig={self._layout.kubeconfig(self.name)}",
             f"--hostname-override={self.name}",
-            f"--node-ip={self.instance.address}",
+            f"--node-ip={self.instance.node_ips}",
             f"--node-labels={self.instance.labels}",
         )
         self._start("kube-proxy", binaries["kube-proxy"], f"--config={self._folder / 'kube-proxy.json'}")

@@ -3,7 +3,8 @@
 Apart from it so that whoever only needs the words does not pay for an HTTP client: the agent serves its socket first.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 Json = Mapping[str, Any]
@@ -53,6 +54,23 @@ class ListWatch(Protocol):
 
         An ApiError of status 410 says that the resource version is too old to go on from.
         """
+        ...
+
+
+class PatchKind(StrEnum):
+    """How a patch is to be read, by its content type."""
+
+    MERGE = "application/merge-patch+json"
+    """RFC 7396: fields to be laid over the object."""
+    JSON = "application/json-patch+json"
+    """RFC 6902: steps; those of kind ``test`` make all of them conditional."""
+
+
+class Patch(Protocol):
+    """What changing objects of others needs of an API server; may raise ApiError and UnreachableError."""
+
+    async def patch(self, path: str, document: Json | Sequence[Json], kind: PatchKind) -> None:
+        """Changes an object that exists."""
         ...
 
 

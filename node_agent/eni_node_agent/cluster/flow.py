@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _UNHEARD: Final = "the API server has not told of this node's NodeIPPool yet"
 _ABSENT: Final = "the API server has no NodeIPPool of this node that can be read, which the operator makes"
 _EMPTY: Final = "the operator has not described this node's pool"
-_IPV6_ALONE: Final = "the pool is for IPv6 alone, and pods are served with IPv4 addresses only in this release"
+_NO_IPV6: Final = "the pool gives pods IPv6 addresses, and the kernel of this node has no IPv6"
 
 
 class Network(Protocol):
@@ -38,7 +38,7 @@ class Network(Protocol):
 class SupplyFlow:
     """Holds the supply of the moment and how far the host is with it. Lives in one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what has a default is passed by name
         self,
         ledger: Ledger,
         pool: SandboxPool,
@@ -47,19 +47,32 @@ class SupplyFlow:
         *,
         clock: Callable[[], float],
         changed: Callable[[], None],
+        has_ipv6: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Makes the flow; ``clock`` gives seconds since boot, ``changed`` is called after every change."""
+        """Makes the flow.
+
+        Args:
+            ledger: who holds what.
+            pool: those who wait.
+            network: the host's.
+            file: the last supply on disk.
+            clock: seconds since boot.
+            changed: called after every change.
+            has_ipv6: tells whether the kernel of the node has IPv6.
+        """
         self._ledger = ledger
         self._pool = pool
         self._network = network
         self._file = file
         self._clock = clock
         self._changed = changed
+        self._has_ipv6 = has_ipv6
         self._supply: Supply | None = None
         self._ensured: Supply | None = None
         self._state = NetworkState()
         self._silence = _UNHEARD
         self._conditions: list[Condition] = []
+        self._held_back: Refusal | None = None
         self._news = asyncio.Event()
         self._saved: Supply | None = None
         self._is_disk_failing = False
@@ -71,7 +84,7 @@ class SupplyFlow:
             log.info("serving from the saved supply", extra={"enis": len(supply.enis)})
             self._saved = supply
             self._take(supply)
-        self._pool.set_availability(self.problem)
+        self._tell_pool()
 
     def take(self, pool: NodeIPPool | None) -> None:
         """Takes over what the operator says; None: the API server has nothing of it, the last supply still holds."""
@@ -81,8 +94,32 @@ class SupplyFlow:
         if supply is not None and supply != self._supply:
             self._take(supply)
         else:
-            self._pool.set_availability(self.problem)
+            self._tell_pool()
             self._changed()
+
+    def hold_back(self, why: Refusal) -> None:
+        """Leaves the host's network alone and hands nothing out: somebody else owns this node's addresses."""
+        if why != self._held_back:
+            log.warning("held back", extra={"reason": why.reason, "problem": why.message})
+            self._held_back = why
+            self._observe()
+
+    def go_on(self) -> None:
+        """Follows the supply again, or for the first time."""
+        self._held_back = None
+        self._observe()
+        if self._supply is not None:
+            self._news.set()
+
+    @property
+    def is_held_back(self) -> bool:
+        """True: the ledger may lack addresses that pods have, so nothing may be said to be in nobody's hands."""
+        return self._held_back is not None
+
+    @property
+    def supply(self) -> Supply | None:
+        """The supply of the moment; None: none has been seen yet."""
+        return self._supply
 
     @property
     def is_saved(self) -> bool:
@@ -107,6 +144,8 @@ class SupplyFlow:
         while True:
             await self._news.wait()
             self._news.clear()
+            if self.is_held_back:
+                continue
             try:
                 await self._follow()
             except Exception:
@@ -144,11 +183,13 @@ class SupplyFlow:
     @property
     def obstacle(self) -> Refusal | None:
         """Why the node cannot serve at all; None: it can."""
+        if self._held_back is not None:
+            return self._held_back
         if self._supply is None:
             missing = Refusal(Reason.OPERATOR_SILENT, f"no supply has been seen yet: {self._silence}")
             return self._refusal() or missing
-        if self._is_ipv6_alone:
-            return Refusal(Reason.IPV6_NOT_SERVED, _IPV6_ALONE)
+        if Family.IPV6 in self._supply.families and not self._has_ipv6():
+            return Refusal(Reason.IPV6_NOT_SERVED, _NO_IPV6)
         problem = self._host_problem(self._supply)
         return Refusal(Reason.HOST_NOT_READY, problem) if problem else None
 
@@ -162,14 +203,14 @@ class SupplyFlow:
         return f"host network is not ready: {found}"
 
     @property
-    def _is_ipv6_alone(self) -> bool:
-        families = self._supply.families if self._supply else ()
-        return Family.IPV6 in families and Family.IPV4 not in families
-
-    @property
     def is_able(self) -> bool:
         """True when a pod would get an address: one is free, or nothing keeps the pool from growing."""
         return not self.problem and (self._ledger.tally(self._clock()).free > 0 or self._refusal() is None)
+
+    def exhaustion(self) -> Refusal | None:
+        """Returns why no address is left and none will come; None: one is free, cools, or the pool may grow."""
+        tally = self._ledger.tally(self._clock())
+        return None if tally.free or tally.cooling else self._refusal()
 
     def explain(self) -> Refusal:
         """Returns why there is no address, in the operator's words where it has any."""
@@ -178,6 +219,13 @@ class SupplyFlow:
             return Refusal(Reason.OPERATOR_SILENT, self._silence)
         told = told or operator_supply.progress(self._conditions)
         return told or Refusal(Reason.GROWING, "the pool is growing, the operator has not finished yet")
+
+    def _tell_pool(self) -> None:
+        """A host's network that has not been looked at since the start is not said to be broken: pods run on it."""
+        obstacle = self.obstacle
+        is_of_host = obstacle is not None and obstacle.reason == Reason.HOST_NOT_READY
+        is_unknown = is_of_host and self._ensured is None
+        self._pool.set_availability("" if is_unknown else self.problem, limits_pods=is_of_host)
 
     def _refusal(self) -> Refusal | None:
         return operator_supply.refusal(self._conditions)
@@ -190,13 +238,13 @@ class SupplyFlow:
     def _observe(self) -> None:
         if self._supply is not None:
             self._ledger.observe(self._supply, self._served(), self._clock())
-        self._pool.set_availability(self.problem)
+        self._tell_pool()
         self._pool.wake()
         self._changed()
 
     def _served(self) -> frozenset[str]:
         """Returns the CIDRs whose rules and routes are in place: of the last supply the network was ensured for."""
-        if self._ensured is None or self._is_ipv6_alone:
+        if self._ensured is None or self.is_held_back:
             return frozenset()
         ready = (eni for eni in self._ensured.enis if eni.id in self._state.ready)
         return frozenset(cidr for eni in ready for cidr in cidrs_of(eni))

@@ -1,4 +1,4 @@
-"""The API server over REST: list, watch and server-side apply of raw JSON, nothing else.
+"""The API server over REST: list, watch, server-side apply and patch of raw JSON, nothing else.
 
 Decides content types, timeouts and what an error means. Does not retry (``cluster.reflector`` and ``cluster.usage``
 do) and knows no kinds. TLS, proxies and the rotation of the service account's token are kubernetes_asyncio's.
@@ -10,13 +10,13 @@ import importlib.util
 import json
 import sys
 import types
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import aiohttp
 
-from eni_node_agent.cluster.api import ApiError, Json, Listing, Selection, UnreachableError
+from eni_node_agent.cluster.api import ApiError, Json, Listing, PatchKind, Selection, UnreachableError
 
 CONNECT_SECONDS: Final = 5.0
 REQUEST_SECONDS: Final = 10.0
@@ -98,6 +98,14 @@ class KubeApi:
             async with await self._request("PATCH", path, manager, timeout=timeout, body=manifest) as response:
                 await response.read()
 
+    async def patch(self, path: str, document: Json | Sequence[Json], kind: PatchKind) -> None:
+        """Changes an object that exists."""
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        with _outages():
+            response = await self._request("PATCH", path, [], timeout=timeout, body=document, content_type=kind)
+            async with response:
+                await response.read()
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._rest.close()
@@ -109,9 +117,10 @@ class KubeApi:
         parameters: list[tuple[str, str]],
         *,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's own limits, of which a total is only one
-        body: Json | None = None,
+        body: Json | Sequence[Json] | None = None,
+        content_type: str = APPLY_PATCH,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": APPLY_PATCH if body else "application/json"}
+        headers = {"Accept": "application/json", "Content-Type": content_type if body else "application/json"}
         for setting in (await self._configuration.auth_settings()).values():
             if setting["in"] == "header":
                 headers[setting["key"]] = setting["value"]

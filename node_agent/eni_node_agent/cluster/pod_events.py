@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import SandboxKey
 from eni_crds.names import AGENT_FIELD_MANAGER
 from eni_node_agent.cluster.api import ApiError, Apply, UnreachableError
-from eni_node_agent.cluster.pods import Pod
+from eni_node_agent.cluster.pods import Pod, uid_of
 from eni_node_agent.sandbox.pool import Shortage
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class PodEvents:
         sandbox = shortage.sandbox
         if not sandbox.pod_name:
             return
-        subject = _Subject(sandbox.pod_namespace, sandbox.pod_name, self._uid_of(sandbox), shortage.reason)
+        subject = _Subject(sandbox.pod_namespace, sandbox.pod_name, uid_of(self._pods, sandbox), shortage.reason)
         told = self._told.pop(subject, None)
         if told is None:
             told = _Told(sandbox.key, _time(self._clock()))
@@ -99,14 +99,6 @@ class PodEvents:
                 self._is_failing = True
             else:
                 self._is_failing = False
-
-    def _uid_of(self, sandbox: Sandbox) -> str:
-        """Returns the uid under which the API server knows the pod: a static pod's mirror has one of its own."""
-        for uid, pod in self._pods.items():
-            is_same = not sandbox.pod_uid or pod.uid == sandbox.pod_uid
-            if is_same and (pod.namespace, pod.name) == (sandbox.pod_namespace, sandbox.pod_name):
-                return uid
-        return sandbox.pod_uid
 
     def _remember(self, subject: _Subject, told: _Told) -> None:
         self._told[subject] = told

@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from eni_cni_shim.plugin.addresspool import Sandbox
+from eni_cni_shim.spec import CARDS_ANNOTATION, EVERY_CARD
 from eni_node_agent.cluster.api import Json, ListWatch, Selection
 from eni_node_agent.cluster.reflector import Reflector
 
 PODS_PATH: Final = "/api/v1/pods"
+_NOTED: Final = "vpc.amazonaws.com/pod-ips"
 _MIRROR: Final = "kubernetes.io/config.mirror"
 """On a static pod's mirror: the uid by which kubelet and runtime know the pod itself."""
 
@@ -23,12 +25,21 @@ class Pod(NamedTuple):
     uid: str
     address: str
     """As its status has it; empty before it runs."""
+    noted_addresses: str = ""
+    """What its annotation ``vpc.amazonaws.com/pod-ips`` says."""
+    every_card: bool = False
+    """It asks for a link on every network card."""
 
 
 def follow_pods(api: ListWatch, node: str, changed: Callable[[Mapping[str, Pod]], None]) -> Reflector[Pod]:
     """Returns a reflector of the pods bound to a node that need an address from it."""
     selection = Selection(PODS_PATH, f"spec.nodeName={node}", may_be_stale=True)
     return Reflector(api, selection, keep=parse_pod, changed=changed)
+
+
+async def list_documents(api: ListWatch, node: str) -> list[Json]:
+    """Returns all pods bound to a node as the API server has them; raises ApiError and UnreachableError."""
+    return (await api.list_objects(Selection(PODS_PATH, f"spec.nodeName={node}"))).items
 
 
 def parse_pod(document: Json) -> Pod | None:
@@ -41,8 +52,25 @@ def parse_pod(document: Json) -> Pod | None:
         return None
     if status.get("phase") in ("Succeeded", "Failed"):
         return None
-    uid = (metadata.get("annotations") or {}).get(_MIRROR) or metadata["uid"]
-    return Pod(metadata["namespace"], metadata["name"], uid, status.get("podIP") or "")
+    annotations = metadata.get("annotations") or {}
+    uid = annotations.get(_MIRROR) or metadata["uid"]
+    address, noted = status.get("podIP") or "", annotations.get(_NOTED) or ""
+    every_card = annotations.get(CARDS_ANNOTATION) == EVERY_CARD
+    return Pod(metadata["namespace"], metadata["name"], uid, address, noted, every_card)
+
+
+def uid_of(pods: Mapping[str, Pod], sandbox: Sandbox) -> str:
+    """Returns the uid under which the API server knows a sandbox's pod: a static pod's mirror has one of its own.
+
+    Args:
+        pods: bound to this node, by the API server's uid.
+        sandbox: as the runtime names its pod.
+    """
+    for uid, pod in pods.items():
+        is_same = not sandbox.pod_uid or pod.uid == sandbox.pod_uid
+        if is_same and (pod.namespace, pod.name) == (sandbox.pod_namespace, sandbox.pod_name):
+            return uid
+    return sandbox.pod_uid
 
 
 def pending(

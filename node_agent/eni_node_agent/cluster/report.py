@@ -4,12 +4,13 @@ Decides what the numbers and sentences are; when they are written is ``usage``'s
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from eni_cni_shim.plugin.addresspool import Sandbox
 from eni_crds.conditions import ConditionType, Reason
-from eni_crds.nodeippool import Condition, ConditionStatus, Usage
+from eni_crds.nodeippool import CardUsage, Condition, ConditionStatus, Usage
 from eni_node_agent.cluster import pods as cluster_pods
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.pods import Pod
@@ -38,6 +39,7 @@ class Reporter:
         self._pods: Mapping[str, Pod] = {}
         self._repairs: Counter[str] = Counter()
         self._repaired_at = float("-inf")
+        self._conflicts: tuple[str, ...] = ()
         self._stated: dict[ConditionType, Condition] = {}
 
     def see_pods(self, pods: Mapping[str, Pod]) -> None:
@@ -51,16 +53,33 @@ class Reporter:
         self._repairs[kind] += 1
         self._repaired_at = self._clock()
 
+    def see_conflicts(self, conflicts: Sequence[str]) -> None:
+        """Takes over the sentences about what other tools put into pods' way and is there now."""
+        self._conflicts = tuple(conflicts)
+
     @property
     def pending(self) -> int:
-        """Pods that have no address yet."""
+        """Pods that have no address yet; none while somebody else gives them out."""
+        return self._pending(self._pods.values(), self._pool.waiting())
+
+    def _pending(self, pods: Iterable[Pod], waiting: Iterable[Sandbox]) -> int:
+        if self._flow.is_held_back:
+            return 0
         holdings = self._ledger.holdings()
         return cluster_pods.pending(
-            self._pods.values(),
+            pods,
             [holding.sandbox for holding in holdings],
-            self._pool.waiting(),
-            {holding.address for holding in holdings},
+            waiting,
+            {address for holding in holdings for address in holding.addresses},
         )
+
+    def _cards(self, cards: Sequence[CardUsage]) -> list[CardUsage]:
+        """Returns the cards with who waits for them: every pod that wants a link on each."""
+        if not cards:
+            return []
+        wanting = (pod for pod in self._pods.values() if pod.every_card)
+        pending = self._pending(wanting, (sandbox for sandbox in self._pool.waiting() if sandbox.every_card))
+        return [card.model_copy(update={"pending": pending}) for card in cards]
 
     def report(self) -> Report:
         """Returns usage and conditions."""
@@ -70,10 +89,10 @@ class Reporter:
             cooling=tally.cooling,
             free=tally.free,
             pending=self.pending,
-            idle=list(tally.idle),
-            released=list(tally.released) if self._flow.is_saved else [],
+            idle=[] if self._flow.is_held_back else list(tally.idle),
+            released=list(tally.released) if self._flow.is_saved and not self._flow.is_held_back else [],
             leaving=list(tally.leaving),
-            cards=list(tally.cards),
+            cards=self._cards(tally.cards),
             boot_id=self._boot_id,
         )
         return Report(usage=usage, conditions=[self._connected(), self._drift()])
@@ -90,13 +109,15 @@ class Reporter:
         if self._clock() - self._repaired_at <= DRIFT_SECONDS:
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self._repairs.items()))
             sentences.append(f"something else changed the host's network; repaired: {kinds}")
-        lost = sorted(holding.address for holding in self._ledger.lost())
+        lost = sorted(self._ledger.lost_addresses())
         if lost:
             named = ", ".join(lost[:_LONGEST_LIST]) + (" and more" if len(lost) > _LONGEST_LIST else "")
-            sentences.append(f"{len(lost)} pods hold addresses the supply does not name: {named}")
+            sentences.append(f"{len(self._ledger.lost())} pods hold addresses the supply does not name: {named}")
+        sentences += self._conflicts[:_LONGEST_LIST]
         if sentences:
             text = "; ".join(sentences)
-            return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.TRUE, Reason.NETWORK_REPAIRED, text)
+            reason = Reason.RULE_CONFLICT if self._conflicts else Reason.NETWORK_REPAIRED
+            return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.TRUE, reason, text)
         text = "the host's network is as it should be"
         return self._state(ConditionType.DRIFT_DETECTED, ConditionStatus.FALSE, Reason.NETWORK_IN_ORDER, text)
 

@@ -21,3 +21,14 @@ def addresses_of(cidr: str) -> tuple[str, ...]:
 def single(address: str) -> str:
     """Returns an address as the CIDR that the release handshake speaks of: ``10.0.1.7`` as ``10.0.1.7/32``."""
     return f"{address}/{ipaddress.ip_address(address).max_prefixlen}"
+
+
+@functools.lru_cache(maxsize=4096)
+def number_of(address: str) -> int:
+    """Returns an address as the number it is, for ranges too large to list."""
+    return int(ipaddress.ip_address(address))
+
+
+def is_ipv6(address: str) -> bool:
+    """Tells the family of an address or CIDR."""
+    return ":" in address

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from eni_crds.nodeippool import Supply
+from eni_node_agent.network.conflicts import conflicts
 from eni_node_agent.network.desired import (
     SHARED,
     Address,
@@ -18,6 +20,7 @@ from eni_node_agent.network.desired import (
     Item,
     LinkSetting,
     NetworkSettings,
+    ReversePath,
     Route,
     Rule,
     Sysctl,
@@ -25,12 +28,12 @@ from eni_node_agent.network.desired import (
 )
 from eni_node_agent.network.drift import Change, Link, Verb, changes
 from eni_node_agent.network.host import Host
-from eni_node_agent.network.libnftables import NftablesError
 from eni_node_agent.network.links import ifnames_by_mac
-from eni_node_agent.network.sysctl import SysctlError
 
 _PASSES = 3
 """A change may undo what stood (an address takes its routes along)."""
+
+_NO_PODS: Mapping[str, str] = MappingProxyType({})
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ class NetworkState:
     """Ids of the ENIs whose link, address, table and rules are in place, with all that they share."""
     problems: tuple[str, ...] = ()
     """Sentences: what could not be brought about."""
+    conflicts: tuple[str, ...] = ()
+    """Sentences: what other tools put into pods' way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class _Difference:
 
     state: HostState
     links: Mapping[str, Link]
+    conflicts: tuple[str, ...]
     pending: tuple[Change, ...]
 
 
@@ -78,42 +84,54 @@ class Converger:
         self._settings = settings
         self._held: frozenset[Item] = frozenset()
         self._secondary_ifnames: frozenset[str] = frozenset()
+        self._ifnames: Mapping[str, str] = {}
 
-    def converge(self, supply: Supply) -> Convergence:
+    def converge(self, supply: Supply, pods: Mapping[str, str] = _NO_PODS) -> Convergence:
         """Changes what must change, in a few passes at most; changes nothing when there is nothing to do.
+
+        Args:
+            supply: what the operator says the node has.
+            pods: name of the host's link by address of each pod the node serves.
 
         Raises:
             OSError: the kernel would not say how things are.
             ValueError: an address or a CIDR of the supply is none.
         """
         failures: dict[Item, str] = {}
-        difference, changed = self._difference(supply), 0
-        repairs = tuple(name_of(change.item) for change in difference.pending if self._is_repair(change))
+        difference, changed = self._difference(supply, pods), 0
+        renamed = self._renamed(difference)
+        repairs = (*renamed, *(name_of(change.item) for change in difference.pending if self._is_repair(change)))
         for _ in range(_PASSES):
             if not difference.pending:
                 break
             changed += len(difference.pending)
             failures = self._perform(difference)
-            difference = self._difference(supply)
+            difference = self._difference(supply, pods)
         state, pending = difference.state, difference.pending
         self._held = frozenset(state.items) - {change.item for change in pending}
         self._secondary_ifnames = state.secondary_ifnames
-        return Convergence(NetworkState(_ready(state, pending), _problems(pending, failures)), repairs, changed)
+        self._ifnames = _enis_by_mac(difference)
+        found = NetworkState(_ready(state, pending), _problems(pending, failures), difference.conflicts)
+        return Convergence(found, repairs, changed)
 
-    def _difference(self, supply: Supply) -> _Difference:
+    def _difference(self, supply: Supply, pods: Mapping[str, str]) -> _Difference:
         links = self.host.links()
-        state = desired(supply, self._settings, ifnames_by_mac(links.values()))
-        return _Difference(state, links, changes(state, self.host.observe(links, state)))
+        # A link that is down is of a pod that leaves or has not quite come.
+        up = {address: ifname for address, ifname in pods.items() if ifname in links and links[ifname].is_up}
+        state = desired(supply, self._settings, ifnames_by_mac(links.values()), up)
+        observed = self.host.observe(links, state)
+        return _Difference(state, links, conflicts(state, observed), changes(state, observed))
 
     def _perform(self, difference: _Difference) -> dict[Item, str]:
-        failures: dict[Item, str] = {}
         for change in difference.pending:
             _logger.debug("changing the host network", extra={"verb": change.verb, "item": change.item})
-            try:
-                self.host.perform(change, difference.links)
-            except (OSError, SysctlError, NftablesError) as error:
-                failures[change.item] = str(error)
-        return failures
+        return self.host.perform(difference.pending, difference.links)
+
+    def _renamed(self, difference: _Difference) -> tuple[str, ...]:
+        """Returns a repair for each ENI whose link has another name than after the last round."""
+        before = self._ifnames
+        now = _enis_by_mac(difference)
+        return tuple(name_of(LinkSetting(now[mac], 0)) for mac in now if mac in before and before[mac] != now[mac])
 
     def _is_repair(self, change: Change) -> bool:
         if change.verb is Verb.ENSURE:
@@ -129,12 +147,18 @@ def name_of(item: Item) -> str:
 
 _NAMES: Mapping[type[Item], str] = {
     LinkSetting: "link",
+    ReversePath: "sysctl",
     Address: "address",
     Route: "route",
     Rule: "rule",
     Sysctl: "sysctl",
     Firewall: "firewall",
 }
+
+
+def _enis_by_mac(difference: _Difference) -> dict[str, str]:
+    named = {item.ifname for item in difference.state.items if isinstance(item, LinkSetting)}
+    return {mac: name for mac, name in ifnames_by_mac(difference.links.values()).items() if name in named}
 
 
 def _ready(state: HostState, pending: tuple[Change, ...]) -> frozenset[str]:

@@ -7,9 +7,10 @@ loop never waits for it. An ENI whose link comes late is taken up when the link 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from eni_node_agent.network.libnftables import NftablesError
 _SETTLE_SECONDS = 0.1
 """Time between an announcement and a look: a new link is given its name by udev first, which fails once it is up."""
 _CHECK_SECONDS = 5.0
-"""Time between looks without an announcement; nftables is only seen then."""
+"""Time between looks without an announcement; a few sysctls are only seen then, as accept_ra."""
 
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -38,14 +39,28 @@ class HostNetwork:
         *,
         proc_sys: Path = Path("/proc/sys"),
         check_seconds: float = _CHECK_SECONDS,
+        pods: Callable[[], Mapping[str, str]] = dict,
         on_drift: Callable[[str], None] = lambda _name: None,
         on_change: Callable[[NetworkState], None] = lambda _state: None,
     ) -> None:
+        """Watches nothing yet.
+
+        Args:
+            settings: a person's choices.
+            proc_sys: where the node's sysctls can be written.
+            check_seconds: longest time between two looks.
+            pods: tells the name of the host's link by address of each pod; asked in the event loop.
+            on_drift: called with the kind of each repair.
+            on_change: called when the state is another one.
+        """
         self.repairs: Counter[str] = Counter()
         """Repairs by kind: link, address, route, rule, sysctl, firewall."""
+        self.looks: Counter[str] = Counter()
+        """Looks at the network by how they ended: success, error."""
         self.state = NetworkState()
         self._settings = settings
         self._check_seconds = check_seconds
+        self._pods = pods
         self._on_drift = on_drift
         self._on_change = on_change
         self._supply: Supply | None = None
@@ -77,6 +92,10 @@ class HostNetwork:
         """Returns the names of the host's links, those of pods among them."""
         return await self._in_thread(lambda converger: set(converger.host.links()))
 
+    async def answer(self) -> None:
+        """Returns when the thread has a moment; raises OSError or NftablesError when it cannot work at all."""
+        await self._in_thread(lambda _: None)
+
     async def close(self) -> None:
         """Frees thread and sockets; the network stays as it is."""
         if self._converger is not None:
@@ -93,10 +112,14 @@ class HostNetwork:
             events.happened.clear()
 
     async def _converge(self, supply: Supply) -> NetworkState:
+        pods = dict(self._pods())
         try:
-            round_ = await self._in_thread(lambda converger: converger.converge(supply))
+            round_ = await self._in_thread(lambda converger: converger.converge(supply, pods))
         except (OSError, NftablesError, ValueError) as error:
-            return self._settle(NetworkState(self.state.ready, (f"the host's network cannot be worked on: {error}",)))
+            problem = f"the host's network cannot be worked on: {error}"
+            self.looks["error"] += 1
+            return self._settle(replace(self.state, problems=(problem,)))
+        self.looks["error" if round_.state.problems else "success"] += 1
         for name in round_.repairs:
             self.repairs[name] += 1
             self._on_drift(name)
@@ -108,6 +131,8 @@ class HostNetwork:
         if state != self.state:
             for problem in state.problems:
                 _logger.error("the host network is not as it must be", extra={"problem": problem})
+            for conflict in set(state.conflicts) - set(self.state.conflicts):
+                _logger.warning("another tool is in the way of pods", extra={"conflict": conflict})
             _logger.info("the host network changed", extra={"ready": sorted(state.ready)})
             self.state = state
             self._on_change(state)

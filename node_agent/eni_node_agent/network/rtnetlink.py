@@ -6,6 +6,7 @@ a dump, the pods' included. Tests compare with ``ip``.
 
 import errno
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from eni_cni_shim.plugin.netlink import Message, Socket
@@ -14,8 +15,12 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
+RTM_NEWNETCONF, RTM_DELNETCONF = 80, 81
 _NLM_F_DUMP_INTR: Final = 0x10
 _ATTEMPTS: Final = 8
+_LARGEST_BATCH: Final = 250
+"""Messages in one send: should each be refused, the answers must fit into the socket's buffer (768 of 212992 bytes)."""
+AF_INET, AF_INET6 = 2, 10
 
 
 def dump(socket: Socket, kind: int, header: bytes) -> list[bytes]:
@@ -30,6 +35,18 @@ def dump(socket: Socket, kind: int, header: bytes) -> list[bytes]:
         if not any(answer.flags & _NLM_F_DUMP_INTR for answer in answers):
             return [answer.body for answer in answers]
     raise OSError(errno.EINTR, f"the kernel's objects changed during each of {_ATTEMPTS} dumps")
+
+
+def perform(socket: Socket, messages: Sequence[Message]) -> list[OSError | None]:
+    """Performs changes in order, all in one system call, and returns what the kernel had against each.
+
+    Raises:
+        OSError: the socket failed; what was done is not known.
+    """
+    failures: list[OSError | None] = []
+    for first in range(0, len(messages), _LARGEST_BATCH):
+        failures += socket.attempt(*messages[first : first + _LARGEST_BATCH])
+    return failures
 
 
 def number(payload: bytes | None) -> int:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from eni_crds.names import POOL_GROUP, POOL_KIND, POOL_VERSION
 from eni_crds.nodeippool import NodeIPPool, Supply
-from eni_operator import metrics
+from eni_operator import metrics, vpc_cni_metrics
 from eni_operator.controllers import eniconfigs, refusals, status, worlds
 from eni_operator.controllers.deciding import Decider
 from eni_operator.controllers.eniconfigs import Keys
@@ -112,7 +112,7 @@ class Reconciler:
 
     async def once(self) -> float:
         """Runs once; returns when to run again though nothing changes. Raises KubeError and MetadataError."""
-        with metrics.RECONCILE_SECONDS.time():
+        with metrics.RECONCILE_SECONDS.time(), vpc_cni_metrics.under_way("nodeIPPoolReconcile"):
             await self._resync()
             again = await self._reconcile()
         self.succeeded_at = self._seams.clock()

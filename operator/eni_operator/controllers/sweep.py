@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from eni_crds.names import DESCRIPTION_PREFIX, TAG_CLUSTER, TAG_INSTANCE, TAG_NO_MANAGE
-from eni_operator import metrics
+from eni_operator import metrics, vpc_cni_metrics
 from eni_operator.controllers.identity import instance_of
 from eni_operator.controllers.kube import NODES, KubeError, KubeObject, LeaderApi, Pages
 from eni_operator.domain.eni import Eni, EniId
@@ -183,7 +183,10 @@ class Sweep:
             await self._ec2.delete_eni(eni.id)
         except NotFoundError:
             return True
-        except BusyError as error:
+        except Ec2Error as error:
+            vpc_cni_metrics.undeleted("cleanUpLeakedENIDeleteErr", error.code or type(error).__name__)
+            if not isinstance(error, BusyError):
+                raise
             log.info("an ENI taken for leaked is in use", extra={"eni": eni.id, "error": str(error)})
             return False
         metrics.SWEPT.inc()

@@ -89,7 +89,7 @@ def usage(reported: ReportedUsage | None, *, silent_after: float, now: float) ->
         reported=True,
         silent_since=spoke_at if spoke_at is not None and now - spoke_at > silent_after else None,
         leaving={Handover(item.cidr, item.token): item.held for item in reported.leaving},
-        cards={card.network_card: CardUsage(card.assigned, card.cooling) for card in reported.cards},
+        cards={card.network_card: CardUsage(card.assigned, card.cooling, card.pending) for card in reported.cards},
     )
 
 

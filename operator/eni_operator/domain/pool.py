@@ -23,6 +23,8 @@ class CardUsage:
 
     assigned: int = 0
     cooling: int = 0
+    pending: int = 0
+    """Pods that want an address of this card and have none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Usage:
     leaving: Mapping[Handover, int] = field(default_factory=dict)
     """Handshakes the agent has seen and that pods hold up: addresses assigned or cooling in each, never zero."""
     cards: Mapping[int, CardUsage] = field(default_factory=dict)
-    """Part of the counts above that is on network cards above 0."""
+    """Network cards above 0: part of ``assigned`` and ``cooling``, and who waits for an address there too."""
 
 
 @dataclass(frozen=True, slots=True)

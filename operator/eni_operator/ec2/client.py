@@ -7,8 +7,9 @@ process. Counterpart of the protocol in ``ec2.api``.
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
@@ -47,8 +48,21 @@ _UNATTACHED: Final = ("available", "pending")
 
 Filters = Mapping[str, Sequence[str]]
 """EC2's: every name must fit, one value of each name does."""
-Observer = Callable[[str, str, float], None]
-"""Told of every call: its API, ``ok`` or the name of the error's class, and the seconds it took."""
+
+
+class Answered(NamedTuple):
+    """How a call went."""
+
+    operation: str
+    """The API."""
+    failure: Ec2Error | None
+    status: int
+    """HTTP status; 0: no answer came."""
+    seconds: float
+
+
+Observer = Callable[[Answered], None]
+"""Told of every call."""
 LineObserver = Callable[[str, float], None]
 """Told of every call before it is made: its API and the seconds it stood in line."""
 
@@ -89,17 +103,17 @@ class Ec2Client:
 
     async def _send(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
-        outcome = "ok"
+        failure: Ec2Error | None = None
+        status = HTTPStatus.OK.value
         try:
             reply: dict[str, Any] = await self._sdk._make_api_call(operation, parameters)  # noqa: SLF001 - what every generated method calls; lets us keep to EC2's own names
         except (ClientError, BotoCoreError, OSError, TimeoutError) as error:
-            failure = _translate(operation, error)
-            outcome = type(failure).__name__
+            failure, status = _translate(operation, error), _status(error)
             if isinstance(failure, ThrottledError) and failure.operation == operation:  # it may be STS's refusal
                 self._throttle.refused(operation)
             raise failure from error
         finally:
-            self._observe(operation, outcome, time.monotonic() - began)
+            self._observe(Answered(operation, failure, status, time.monotonic() - began))
         return reply
 
     async def _pages(self, operation: str, key: str, **parameters: Any) -> AsyncIterator[list[dict[str, Any]]]:
@@ -259,12 +273,18 @@ def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 def _translate(operation: str, error: Exception) -> Ec2Error:
     if isinstance(error, ClientError):
         answer = error.response.get("Error", {})
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
         called = error.operation_name or operation
-        return classify(called, str(answer.get("Code", "")), str(answer.get("Message", "")), status)
+        return classify(called, str(answer.get("Code", "")), str(answer.get("Message", "")), _status(error))
     if isinstance(error, _CREDENTIAL_ERRORS):
         return CredentialsMissingError(operation, detail=str(error))
     return Ec2UnavailableError(operation, detail=str(error) or type(error).__name__)
+
+
+def _status(error: Exception) -> int:
+    """Returns the HTTP status; 0: no answer came."""
+    if not isinstance(error, ClientError):
+        return 0
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", HTTPStatus.BAD_REQUEST))
 
 
 @asynccontextmanager

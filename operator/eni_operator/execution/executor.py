@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from eni_operator import vpc_cni_metrics
 from eni_operator.domain.actions import (
     Action,
     AssignAddresses,
@@ -155,7 +156,8 @@ class Executor:
 
     async def _attempt(self, action: Action, own: Callable[[EniId], None]) -> bool:
         try:
-            await (self._performer if _serves_pods(action) else self._patient).perform(action, own)
+            with vpc_cni_metrics.performing(action):
+                await (self._performer if _serves_pods(action) else self._patient).perform(action, own)
         except Ec2Error as error:
             self._note(action, error)
             return False
@@ -168,6 +170,7 @@ class Executor:
         return True
 
     def _note(self, action: Action, error: Ec2Error) -> None:
+        vpc_cni_metrics.failed(action, error.operation, error.code or type(error).__name__)
         before = self._failures.get(_key(action))
         times = before.times + 1 if before else 1
         delay = min(FIRST_RETRY_SECONDS * 2 ** (times - 1), LAST_RETRY_SECONDS) * self._jitter()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from enum import Flag, auto
 from typing import Final
 
+from eni_operator import vpc_cni_metrics
 from eni_operator.domain.eni import Eni, EniId, InstanceId
 from eni_operator.domain.instance import Instance, InstanceLimits
 from eni_operator.ec2.api import Ec2Api, InstanceFacts
@@ -227,7 +228,9 @@ class InstanceInventory:
         seen: dict[EniId, Eni] = {eni.id: eni for eni in (*available, *attached)}
         used = {facts.subnet_id, *(eni.subnet_id for eni in seen.values())}
         await self.subnets.look_up(used, again=Ask.FACTS in what)
+        before = self.attachments.enis
         self.attachments.observe(seen.values(), attached_only=Ask.AVAILABLE not in what)
+        vpc_cni_metrics.observed(before, self.attachments.enis)
         self._resync_at = self._region.resync_at(now, self._resync_seconds, self._jitter)
 
     def instance(self, maximum_pods: int | None) -> Instance:

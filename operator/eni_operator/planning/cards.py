@@ -63,10 +63,10 @@ def policy_of(card: int, policy: Policy, elsewhere: int) -> Policy:
 
 
 def _usage_of(card: int, usage: Usage) -> Usage:
-    """Pods wait for card 0: the agent cannot tell before they come which of them want more than one interface."""
+    """Every pod that waits wants an address of card 0; the agent says which want one of the others too."""
     if card:
         own = usage.cards.get(card, CardUsage())
-        return replace(usage, assigned=own.assigned, cooling=own.cooling, pending=0, free=0)
+        return replace(usage, assigned=own.assigned, cooling=own.cooling, pending=own.pending, free=0)
     others = usage.cards.values()
     return replace(
         usage,

@@ -10,6 +10,7 @@ from eni_lab.fabric.namespaces import Namespace
 from eni_testing.ports import eni_port
 
 ENI = eni_port("a", addresses=("10.0.1.11",), prefixes=("10.0.1.32/28",))
+DUAL = eni_port("a", ipv6_addresses=("2600:1f18::5",), ipv6_prefixes=("2600:1f18::a:0:0:0/80",))
 NODE = Namespace("/proc/1/ns/net", 4026531840)
 
 
@@ -52,19 +53,57 @@ def test_only_the_boot_eni_is_configured() -> None:
     assert [link.address for link in links] == ["10.0.1.10/24", None, None]
 
 
+def test_ipv6_is_owned_like_ipv4_but_for_the_way_out() -> None:
+    state = desired([DUAL], {DUAL.instance_id: NODE})
+    cidrs = {"10.0.1.10/32", "2600:1f18::5/128", "2600:1f18::a:0:0:0/80"}
+    assert state.routes == dict.fromkeys(cidrs, "v0000000a000")
+    assert {source.cidr for source in state.sources} == cidrs
+    assert {address for _, address in state.primaries} == {"10.0.1.10"}
+
+
+def test_only_the_boot_eni_is_given_its_ipv6_address() -> None:
+    second = dataclasses.replace(DUAL, eni_id="eni-1123456789abcdef1", device_index=1, primary_ip="10.0.1.20")
+    links = desired([DUAL, second], {ENI.instance_id: NODE}).links.values()
+    assert [link.ipv6_address for link in links] == ["2600:1f18::5/128", None]
+
+
+def test_an_ipv6_address_that_comes_later_makes_no_other_link() -> None:
+    before, after = (desired([eni], {ENI.instance_id: NODE}).links for eni in (ENI, DUAL))
+    assert before == after
+
+
 @pytest.mark.parametrize(
     ("address", "found"),
-    [("10.0.1.10", True), ("10.0.1.11", True), ("10.0.1.47", True), ("10.0.1.48", False), ("10.0.1.1", False)],
+    [
+        ("10.0.1.10", True),
+        ("10.0.1.11", True),
+        ("10.0.1.47", True),
+        ("10.0.1.48", False),
+        ("10.0.1.1", False),
+        ("2600:1f18::5", False),
+    ],
 )
 def test_owner_is_found_by_primary_secondary_and_prefix(address: str, *, found: bool) -> None:
     assert owner([ENI], address) == (ENI if found else None)
 
 
+@pytest.mark.parametrize(
+    ("address", "found"), [("2600:1f18::5", True), ("2600:1f18::a:0:0:77", True), ("2600:1f18::6", False)]
+)
+def test_owner_is_found_by_ipv6_address_and_prefix(address: str, *, found: bool) -> None:
+    assert owner([DUAL], address) == (DUAL if found else None)
+
+
 def test_elements_replace_what_was_there_and_may_be_none() -> None:
     assert elements(desired([], {})).splitlines() == [
         "flush set ip eni_fabric sources",
+        "flush set ip6 eni_fabric sources",
         "flush set ip eni_fabric primaries",
     ]
+    assert elements(desired([DUAL], {DUAL.instance_id: NODE})).splitlines()[3] == (
+        'add element ip6 eni_fabric sources { "v0000000a000" . 02:00:00:00:0a:00 . 2600:1f18::5, '
+        '"v0000000a000" . 02:00:00:00:0a:00 . 2600:1f18::a:0:0:0/80 }'
+    )
     text = elements(desired([ENI], {ENI.instance_id: NODE}))
     assert '"v0000000a000" . 02:00:00:00:0a:00 . 10.0.1.10,' in text
     assert '"v0000000a000" . 02:00:00:00:0a:00 . 10.0.1.32/28 }' in text

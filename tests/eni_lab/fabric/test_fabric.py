@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import socket
 
 import pytest
 
@@ -9,6 +10,7 @@ from eni_lab.aws.engine.ports import Port
 from eni_lab.fabric.desired import link_name
 from eni_lab.fabric.firewall import DROP_REASONS, Drop
 from eni_lab.fabric.outside import ADDRESS as OUTSIDE
+from eni_lab.fabric.outside import PEERS
 from eni_lab.kube.addresses import API_ADDRESS
 from eni_testing.hosts import Host
 from eni_testing.ports import eni_port
@@ -46,6 +48,20 @@ def test_control_plane_and_nodes_reach_each_other(lab: RoutedLab, node_a: Host) 
     lab.apply([A0])
     assert node_a.reaches(API_ADDRESS)
     assert lab.reaches(A0.primary_ip)
+
+
+def test_the_control_plane_sends_ordinary_frames_so_that_a_lowered_mtu_cuts_nobody_off(
+    lab: RoutedLab, node_a: Host
+) -> None:
+    lab.apply([A0])
+    with lab.call(socket.create_server, (API_ADDRESS, 7777)) as server:
+        client = node_a.call(socket.create_connection, (API_ADDRESS, 7777), 5)
+        with client, server.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 1460
+            node_a.run(["ip", "link", "set", "eth0", "mtu", "1500"])
+            accepted.sendall(bytes(8000))
+            client.settimeout(5)
+            assert len(client.recv(8000, socket.MSG_WAITALL)) == 8000
 
 
 def test_boot_eni_is_configured_and_others_are_left_to_the_node(lab: RoutedLab, node_a: Host) -> None:
@@ -198,3 +214,15 @@ def test_applying_the_same_ports_again_changes_nothing(lab: RoutedLab) -> None:
     before = links_and_routes(lab)
     lab.apply([A0, A1])
     assert links_and_routes(lab) == before
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peered_network_sees_and_reaches_every_owned_address(lab: RoutedLab, node_a: Host, peer: str) -> None:
+    lab.apply([A0])
+    add_address(node_a, "10.0.1.11")
+    assert node_a.reaches(peer, source="10.0.1.11")
+    assert node_a.reaches(peer)
+    assert lab.drops() == []
+    add_address(node_a, "10.0.1.12")
+    assert not node_a.reaches(peer, source="10.0.1.12")
+    assert [drop.reason for drop in lab.drops()] == [DROP_REASONS["spoofed"]]

@@ -1,5 +1,6 @@
 """What a node says of itself: its instance, its labels, how many pods it takes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ def test_the_number_of_pods_is_the_one_that_eks_publishes(
 
 def test_a_node_names_its_instance_as_the_aws_cloud_provider_does() -> None:
     assert config.kubelet(INSTANCE, Path("pki"))["providerID"] == "aws:///us-east-1a/i-0123"
+
+
+def test_a_node_has_the_addresses_of_its_instance_ipv4_first() -> None:
+    assert INSTANCE.node_ips == "10.0.1.4"
+    assert replace(INSTANCE, ipv6_address="2600:1f18::5").node_ips == "10.0.1.4,2600:1f18::5"
 
 
 def test_a_node_is_labelled_with_its_place_and_type() -> None:

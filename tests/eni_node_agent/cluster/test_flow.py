@@ -20,6 +20,7 @@ from eni_crds.nodeippool import (
     Supply,
 )
 from eni_node_agent.cluster.flow import SupplyFlow
+from eni_node_agent.cluster.pods import Pod
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile
 from eni_node_agent.ledger.ledger import Holding, Ledger
@@ -77,8 +78,15 @@ class World:
             explain=lambda: self.flow.explain(),  # noqa: PLW0108  the flow comes after the pool
             pressed=lambda: None,
         )
+        self.has_ipv6 = True
         self.flow = SupplyFlow(
-            self.ledger, self.pool, self.network, self.file, clock=lambda: self.now, changed=lambda: None
+            self.ledger,
+            self.pool,
+            self.network,
+            self.file,
+            clock=lambda: self.now,
+            changed=lambda: None,
+            has_ipv6=lambda: self.has_ipv6,
         )
         self.reporter = Reporter(self.ledger, self.pool, self.flow, boot_id="b1", clock=lambda: self.now)
 
@@ -123,6 +131,32 @@ async def test_a_waiting_pod_is_served_once_the_host_serves_its_address(world: W
     assert world.reporter.report().usage.pending == 1
     world.network.gate.set()
     assert await asking == "10.0.1.5"
+
+
+async def test_a_host_network_not_looked_at_yet_is_not_called_broken(world: World) -> None:
+    """Or the node would be NotReady for a moment after each start of the agent."""
+    with pytest.raises(PoolUnavailableError, match="starting"):
+        world.pool.check_ready()
+    world.network.gate.clear()
+    world.take(supply(eni(0, addresses=["10.0.1.5"])))
+    world.pool.check_ready()
+    assert "host network is not ready" in world.flow.problem
+    world.network.absent = {eni(0).id}
+    world.network.gate.set()
+    await eventually(lambda: world.flow._ensured is not None, "the host's network has been looked at")
+    with pytest.raises(PoolUnavailableError, match="host network is not ready"):
+        world.pool.check_ready()
+
+
+async def test_addresses_are_exhausted_when_none_is_free_none_cools_and_none_will_come(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5"]), cooldown_seconds=1), FULL)
+    await eventually(lambda: world.ledger.tally(0).free == 1, "supply served")
+    assert world.flow.exhaustion() is None
+    await world.assign("a")
+    assert (refusal := world.flow.exhaustion()) is not None
+    assert refusal.reason == Reason.SUBNET_FULL
+    await world.pool.release(SandboxKey("eni", "a", "eth0"))
+    assert world.flow.exhaustion() is None, "it cools"
 
 
 async def test_what_the_host_serves_already_is_handed_out_while_it_works_on_more(world: World) -> None:
@@ -237,19 +271,24 @@ async def test_an_object_that_is_gone_leaves_the_supply_and_is_told_of(world: Wo
     assert world.flow.explain().reason == "Growing"
 
 
-async def test_a_pool_for_ipv6_alone_says_that_it_is_not_served(world: World) -> None:
-    alone = {"families": [Family.IPV6], "vpc_ipv6_cidrs": ["2001:db8::/56"]}
-    inner = eni(0, addresses=["10.0.1.5"], releasing=[("2001:db8::/80", "t1")])
-    inner = inner.model_copy(update={"ipv6_prefixes": ["2001:db8::/80", "2001:db8:0:1::/80"]})
-    world.take(supply(inner).model_copy(update=alone))
+@pytest.mark.parametrize("families", [[Family.IPV6], [Family.IPV4, Family.IPV6]])
+async def test_a_kernel_without_ipv6_is_told_of_where_the_pool_has_it(world: World, families: list[Family]) -> None:
+    inner = eni(0, addresses=["10.0.1.5"], ipv6_prefixes=["2001:db8::/80"])
+    world.has_ipv6 = False
+    world.take(supply(inner, families=families))
     await eventually(lambda: world.flow.is_saved, "the host's network and the disk are done")
-    with pytest.raises(PoolUnavailableError, match="the pool is for IPv6 alone"):
+    with pytest.raises(PoolUnavailableError, match="the kernel of this node has no IPv6"):
         world.pool.check_ready()
-    assert (world.ledger.tally(0).free, world.flow.explain().reason) == (0, "IPv6NotServed")
+    assert world.flow.explain().reason == "IPv6NotServed"
     assert not world.flow.is_able
-    both = supply(inner).model_copy(update=alone | {"families": [Family.IPV4, Family.IPV6]})
-    world.take(both)
+    world.take(supply(inner))
     assert await world.assign("a") == "10.0.1.5"
+
+
+async def test_a_pool_for_ipv6_alone_is_served(world: World) -> None:
+    world.take(supply(eni(0, ipv6_prefixes=["2001:db8::/80"]), families=[Family.IPV6]))
+    assert await world.assign("a") == "2001:db8::"
+    assert world.flow.is_able
 
 
 async def test_says_how_far_the_operator_is(world: World) -> None:
@@ -260,6 +299,19 @@ async def test_says_how_far_the_operator_is(world: World) -> None:
     await eventually(lambda: not world.flow.problem, "the primary serves")
     assert world.flow.explain() == Refusal("Growing", "to 8")
     assert world.flow.is_able
+
+
+async def test_reports_who_waits_for_every_card_before_it_asks_and_until_it_is_served(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.5", "10.0.1.6"]), eni(0, card=1, addresses=["10.0.2.5"])))
+    pods = [Pod("default", name, f"uid-{name}", "", every_card=name != "plain") for name in ("a", "b", "plain")]
+    world.reporter.see_pods({pod.uid: pod for pod in pods})
+    await eventually(lambda: world.ledger.tally(0).free == 3, "both cards serve")
+    usage = world.reporter.report().usage
+    assert (usage.pending, usage.cards) == (3, [CardUsage(network_card=1, pending=2)])
+    asking = Sandbox(SandboxKey("eni", "a", "eth0"), "", "default", "a", "uid-a", every_card=True)
+    assert (await world.pool.assign(asking)).addresses == ("10.0.1.5", "10.0.2.5")
+    usage = world.reporter.report().usage
+    assert (usage.pending, usage.cards) == (2, [CardUsage(network_card=1, assigned=1, pending=1)])
 
 
 async def test_reports_handshakes_that_pods_hold_up_and_other_cards(world: World) -> None:
@@ -314,3 +366,30 @@ async def test_reports_repairs_for_a_while_and_lost_addresses_as_long_as_they_la
 async def test_a_condition_keeps_since_when_it_has_its_status(world: World) -> None:
     before = world.reporter.report().conditions
     assert world.reporter.report().conditions == before
+
+
+RIVAL = Refusal(Reason.VPC_CNI_RUNNING, "VPC CNI owns the addresses of this node")
+
+
+async def test_held_back_it_touches_nothing_hands_out_nothing_and_confirms_nothing(world: World) -> None:
+    world.flow.hold_back(RIVAL)
+    world.take(supply(eni(0, addresses=["10.0.1.4", "10.0.1.5"], releasing=[("10.0.1.5/32", "t1")])))
+    await asyncio.sleep(0.05)
+    assert world.network.asked == []
+    assert world.flow.explain() == RIVAL
+    with pytest.raises(PoolUnavailableError, match="VPC CNI owns"):
+        world.pool.check_ready()
+    report = world.reporter.report()
+    assert (report.usage.idle, report.usage.released, report.usage.pending) == ([], [], 0)
+    assert (report.conditions[0].status, report.conditions[0].reason) == ("False", "VPCCNIRunning")
+    world.flow.go_on()
+    assert await world.assign("web") == "10.0.1.4"
+
+
+async def test_held_back_again_it_hands_out_nothing_more(world: World) -> None:
+    world.take(supply(eni(0, addresses=["10.0.1.4"])))
+    await eventually(lambda: world.ledger.tally(0).free == 1, "the network is ready")
+    world.flow.hold_back(RIVAL)
+    assert world.ledger.tally(0).free == 0
+    world.flow.go_on()
+    assert world.ledger.tally(0).free == 1

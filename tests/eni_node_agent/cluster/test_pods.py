@@ -25,6 +25,13 @@ def test_keeps_what_matters_of_a_pod() -> None:
     assert parse_pod(document(status={"phase": "Running", "podIP": "10.0.1.5"})) == WEB._replace(address="10.0.1.5")
 
 
+@pytest.mark.parametrize(("value", "expected"), [("multi-nic-attachment", True), ("", False), ("yes", False)])
+def test_a_pod_says_by_annotation_that_it_wants_every_card(value: str, *, expected: bool) -> None:
+    pod = parse_pod(document(annotations={"k8s.amazonaws.com/nicConfig": value}))
+    assert pod is not None
+    assert pod.every_card is expected
+
+
 @pytest.mark.parametrize(
     "unwanted",
     [

@@ -1,22 +1,24 @@
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_node_agent.ledger import journal as journal_module
 from eni_node_agent.ledger.journal import Journal, JournalError
 from eni_node_agent.ledger.ledger import Holding
+from eni_testing.holdings import held
 
 
 def holding(number: int) -> Holding:
     key = SandboxKey("eni", f"{number:064x}", "eth0")
     pod = Sandbox(key, "/run/netns/x", "default", f"web-{number}", f"uid-{number}")
-    return Holding(pod, f"10.0.{number // 250}.{number % 250}", "eni-1", since=float(number))
+    return held(pod, f"10.0.{number // 250}.{number % 250}", since=float(number))
 
 
 def test_remembers_holdings_and_resting_addresses_over_a_restart(tmp_path: Path) -> None:
@@ -32,6 +34,87 @@ def test_remembers_holdings_and_resting_addresses_over_a_restart(tmp_path: Path)
     assert replay.released == {"10.0.0.1": 7.5}
 
 
+def many(number: int) -> Holding:
+    """Returns what a pod with two network cards holds in a pool of one family and egress of the other."""
+    pod = Sandbox(SandboxKey("eni", f"many-{number}", "eth0"), "/run/netns/x", "default", f"web-{number}", "uid")
+    first = PodLink("eth0", "eni01", "eni-1", (f"10.0.1.{number}", f"2001:db8::{number}"), f"fd00::ac:{number}")
+    return Holding(pod, (first, PodLink("mNicIf1", "eni02", "eni-2", (f"10.0.2.{number}",))), since=1.5)
+
+
+def test_remembers_every_link_and_address_in_order_and_forgets_them_together(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "ledger.db")) as journal:
+        for number in (9, 10):  # as texts they sort otherwise
+            journal.hold(many(number))
+        journal.release(many(9), at=3.0)
+    with closing(Journal(tmp_path / "ledger.db")) as journal:
+        assert journal.replay() == ((many(10),), dict.fromkeys(many(9).all_addresses, 3.0))
+
+
+def test_refuses_a_second_owner_of_any_address_and_keeps_nothing_of_it(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "ledger.db")) as journal:
+        journal.hold(many(1))
+        other = held(Sandbox(SandboxKey("eni", "other", "eth0")), "10.0.7.7", many(1).links[0].egress)
+        with pytest.raises(JournalError, match=r"ledger\.db cannot be written"):
+            journal.hold(other)
+        assert journal.replay().holdings == (many(1),)
+
+
+VERSION_1 = """
+CREATE TABLE boot (id TEXT NOT NULL);
+CREATE TABLE holding (
+  network TEXT NOT NULL, container_id TEXT NOT NULL, ifname TEXT NOT NULL,
+  address TEXT NOT NULL UNIQUE, eni_id TEXT NOT NULL, since REAL NOT NULL,
+  netns TEXT NOT NULL, pod_namespace TEXT NOT NULL, pod_name TEXT NOT NULL, pod_uid TEXT NOT NULL,
+  PRIMARY KEY (network, container_id, ifname)
+) WITHOUT ROWID;
+CREATE TABLE rested (address TEXT PRIMARY KEY, released_at REAL NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 1;
+INSERT INTO boot VALUES ('boot-1');
+INSERT INTO holding VALUES ('eni', 'c1', 'eth0', '10.0.1.5', 'eni-1', 7.5, '/run/netns/x', 'default', 'web', 'u1');
+INSERT INTO holding VALUES ('', 'eni0123456789a', '', '10.0.1.6', '', 8.5, '', '', '', '');
+INSERT INTO rested VALUES ('10.0.1.7', 9.5);
+"""
+
+
+@pytest.fixture
+def version_1(tmp_path: Path) -> Path:
+    """The journal of a release before, with a pod, one found again in the kernel, and an address that rests."""
+    path = tmp_path / "ledger.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+    return path
+
+
+def test_a_journal_of_version_1_is_taken_over_under_running_pods(version_1: Path) -> None:
+    pod = Sandbox(SandboxKey("eni", "c1", "eth0"), "/run/netns/x", "default", "web", "u1")
+    found_again = Sandbox(SandboxKey("", "eni0123456789a", ""))
+    expected = {
+        held(pod, "10.0.1.5", since=7.5),
+        held(found_again, "10.0.1.6", eni_id="", since=8.5),
+    }
+    for _ in range(2):
+        with closing(Journal(version_1)) as journal:
+            replay = journal.replay()
+            assert (set(replay.holdings), replay.released, journal.boot_id) == (expected, {"10.0.1.7": 9.5}, "boot-1")
+    with closing(Journal(version_1)) as journal:
+        for holding in expected:
+            journal.release(holding, at=10.0)
+        journal.hold(many(1))
+        assert journal.replay().holdings == (many(1),)
+    assert not version_1.with_name("ledger.db.damaged").exists()
+
+
+def test_an_agent_killed_while_it_took_a_journal_over_finds_it_as_it_was(version_1: Path) -> None:
+    killed_half_way = (
+        "import os, pathlib, sys; from eni_node_agent.ledger import journal;"
+        "journal._host_ifname_1 = lambda *_: os._exit(9); journal.Journal(pathlib.Path(sys.argv[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", killed_half_way, version_1], check=False).returncode == 9
+    with closing(Journal(version_1)) as journal:
+        assert len(journal.replay().holdings) == 2
+    assert not version_1.with_name("ledger.db.damaged").exists()
+
+
 def test_an_address_that_is_held_again_rests_no_more(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "ledger.db")) as journal:
         journal.hold(holding(1))
@@ -43,7 +126,7 @@ def test_an_address_that_is_held_again_rests_no_more(tmp_path: Path) -> None:
 def test_refuses_a_second_owner_of_an_address(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "ledger.db")) as journal:
         journal.hold(holding(1))
-        other = Holding(Sandbox(SandboxKey("eni", "other", "eth0")), holding(1).address, "eni-1", since=0)
+        other = held(Sandbox(SandboxKey("eni", "other", "eth0")), holding(1).address)
         with pytest.raises(JournalError, match=r"ledger\.db cannot be written"):
             journal.hold(other)
         assert journal.replay().holdings == (holding(1),)
@@ -139,3 +222,27 @@ def test_a_full_disk_refuses_the_change_and_keeps_what_was_there(small_disk: Pat
         journal.hold(holding(0))
     with closing(Journal(small_disk / "ledger.db")) as journal:
         assert journal.replay().holdings == (holding(0),)
+
+
+def test_a_journal_that_works_passes_its_check(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "ledger.db")) as journal:
+        journal.check()
+        assert journal.size > 0
+
+
+def test_a_journal_whose_file_was_removed_fails_its_check(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(Journal(path)) as journal:
+        path.unlink()
+        with pytest.raises(JournalError, match="was removed"):
+            journal.check()
+        assert journal.size == 0
+
+
+def test_a_journal_whose_file_was_replaced_fails_its_check(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(Journal(path)) as journal:
+        path.unlink()
+        path.write_bytes(b"")
+        with pytest.raises(JournalError, match="was replaced"):
+            journal.check()

@@ -6,6 +6,7 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.nodeippool import CardUsage, EniRole, EniState, Leaving, Releasing, Supply
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.ledger.packing import cidrs_of
+from eni_testing.holdings import held
 from eni_testing.supplies import eni, supply
 
 
@@ -161,7 +162,7 @@ def test_a_release_that_cannot_be_remembered_is_not_made() -> None:
 def test_does_not_adopt_an_address_that_has_an_owner() -> None:
     ledger = ledger_with(supply(eni(0, addresses=["10.0.1.5"])))
     assign(ledger, ["a"])
-    assert not ledger.adopt(Holding(sandbox("b"), "10.0.1.5", "eni-0", since=0))
+    assert not ledger.adopt(held(sandbox("b"), "10.0.1.5", eni_id="eni-0"))
     assert ledger.owner("10.0.1.5") == sandbox("a").key
 
 

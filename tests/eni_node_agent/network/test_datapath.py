@@ -2,92 +2,27 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from eni_lab.aws.engine.ports import Port
 from eni_lab.fabric.firewall import DROP_REASONS
 from eni_lab.fabric.outside import ADDRESS as OUTSIDE
-from eni_node_agent.network.converge import Converger
-from eni_node_agent.network.desired import NetworkSettings
-from eni_testing.hosts import Host
-from eni_testing.nodes import NEIGHBOUR, PRIMARY, SECONDARY, Node, supply_of
+from eni_node_agent.network.desired import NetworkSettings, SnatPorts
+from eni_testing.datapath import (
+    FAR,
+    NODE,
+    ON_ADDRESS,
+    ON_PREFIX,
+    PODS,
+    World,
+    converge,
+    seen_by,
+    seen_from,
+)
+from eni_testing.nodes import NEIGHBOUR, PRIMARY, SECONDARY, Node
 from eni_testing.routed import RoutedLab
 
 pytestmark = pytest.mark.netns
-
-NODE = PRIMARY.primary_ip
-ON_PRIMARY, ON_ADDRESS, ON_PREFIX, FAR = "10.0.1.11", "10.0.1.21", "10.0.1.50", "10.0.2.11"
-PODS = (ON_PRIMARY, ON_ADDRESS, ON_PREFIX)
-STRICT = ["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1"]
-
-ASK = """
-import socket, sys
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), 2) as asked:
-    asked.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-    print(asked.makefile().read().split()[-1])
-"""
-TELL = """
-import socket
-listener = socket.create_server(("0.0.0.0", 8080))
-print("ready", flush=True)
-while True:
-    asked, peer = listener.accept()
-    asked.recv(99)
-    asked.sendall(peer[0].encode())
-    asked.close()
-"""
-
-
-@dataclass
-class World:
-    """A node with pods on both its ENIs, and a neighbour with a pod on its only one; both check sources strictly."""
-
-    node: Node
-    neighbour: Node
-    pods: dict[str, Host]
-
-
-def converge(node: Node, settings: NetworkSettings, *ports: Port) -> None:
-    converger = node.do(Converger, settings, Path("/proc/sys"))
-    state = node.do(converger.converge, supply_of(*ports)).state
-    node.do(converger.host.close)
-    assert (state.problems, len(state.ready)) == ((), len(ports))
-
-
-def seen_by(asker: Host, address: str, port: int) -> str:
-    """Returns the source address a server sees, or nothing when it is not reached."""
-    return asker.run([sys.executable, "-IS", "-c", ASK, address, str(port)], check=False).stdout.strip()
-
-
-@pytest.fixture
-def world(lab: RoutedLab, node_a: Node, node_b: Node) -> Iterator[World]:
-    for node in (node_a, node_b):
-        node.run(STRICT)
-    lab.apply([PRIMARY, SECONDARY, NEIGHBOUR])
-    converge(node_a, NetworkSettings(), PRIMARY, SECONDARY)
-    converge(node_b, NetworkSettings(), NEIGHBOUR)
-    with ExitStack() as stack:
-        pods = {address: stack.enter_context(node_a.add_pod(address)) for address in PODS}
-        pods[FAR] = stack.enter_context(node_b.add_pod(FAR))
-        yield World(node_a, node_b, pods)
-
-
-@pytest.fixture
-def telling(world: World) -> Iterator[None]:
-    """Every pod tells who calls on port 8080 what address it sees."""
-    with ExitStack() as stack:
-        for pod in world.pods.values():
-            command = ["nsenter", f"--net={pod.path}", sys.executable, "-IS", "-c", TELL]
-            server = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-            stack.callback(server.kill)
-            assert server.stdout is not None
-            assert server.stdout.readline() == "ready\n"
-        yield
 
 
 @pytest.mark.usefixtures("telling")
@@ -130,8 +65,7 @@ def test_node_port_answers_by_the_primary_whichever_eni_the_pod_is_on(
 ) -> None:
     dnat(world.node, f"ip daddr {NODE} tcp dport 30080", f"{target}:8080")
     assert seen_by(world.neighbour, NODE, 30080) == NEIGHBOUR.primary_ip
-    outside = ["nsenter", f"--net={lab.fabric._outside.path}", sys.executable, "-IS", "-c", ASK, NODE, "30080"]
-    assert subprocess.run(outside, text=True, capture_output=True, check=True).stdout.strip() == OUTSIDE
+    assert seen_from(lab.fabric._outside.path, NODE, 30080) == OUTSIDE
 
 
 @pytest.mark.usefixtures("telling")
@@ -165,3 +99,67 @@ def test_untranslated_pod_leaves_by_its_own_eni_and_address(
     assert not world.pods[ON_ADDRESS].reaches(OUTSIDE)
     # The router knew address and link for the ENI's; only the internet gateway, which knows primaries, dropped it.
     assert {(drop.source, drop.reason) for drop in lab.drops()} == {(ON_ADDRESS, DROP_REASONS["no_way_out"])}
+
+
+def test_external_service_is_reached_by_the_primary_from_a_pod_of_another_eni(world: World, lab: RoutedLab) -> None:
+    cidrs = ("198.51.100.0/24",)
+    converge(world.node, NetworkSettings(exclude_snat_cidrs=cidrs, external_service_cidrs=cidrs), PRIMARY, SECONDARY)
+    assert not world.pods[ON_ADDRESS].reaches(OUTSIDE)  # with its own address, as a VPN behind the VPC would see it
+    (drop,) = lab.drops()
+    # The fabric refuses the address at the primary's link, where the test above has it come by the secondary's.
+    assert (drop.source, drop.reason) == (ON_ADDRESS, DROP_REASONS["spoofed"])
+
+
+def test_another_mark_does_what_the_usual_one_does(world: World) -> None:
+    converge(world.node, NetworkSettings(connmark=0x100), PRIMARY, SECONDARY)
+    assert {seen_by(world.pods[address], OUTSIDE, 80) for address in PODS} == {NODE}
+    dnat(world.node, f"ip daddr {NODE} tcp dport 30080", f"{ON_PREFIX}:8080")
+    assert [rule["fwmark"] for rule in world.node.ip("rule") if "fwmark" in rule] == ["0x100"]
+
+
+def test_pods_are_told_by_the_prefix_of_their_links(world: World) -> None:
+    converge(world.node, NetworkSettings(veth_prefix="pod"), PRIMARY, SECONDARY)
+    assert seen_by(world.pods[ON_ADDRESS], OUTSIDE, 80) == ""
+    world.node.run(["ip", "link", "set", "eni00000015", "name", "pod00000015"])
+    assert seen_by(world.pods[ON_ADDRESS], OUTSIDE, 80) == NODE
+
+
+SOURCE_PORT = 40000
+CALL = f"""
+import socket, sys
+asked = socket.socket()
+asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+asked.bind(("", {SOURCE_PORT}))
+asked.settimeout(3)
+asked.connect((sys.argv[1], int(sys.argv[2])))
+print(asked.makefile().read())
+"""
+TELL_PORT = """
+import socket
+listener = socket.create_server(("0.0.0.0", 9001))
+print("ready", flush=True)
+while True:
+    asked, peer = listener.accept()
+    asked.sendall(str(peer[1]).encode())
+    asked.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ports", "is_kept"), [(SnatPorts.NONE, True), (SnatPorts.HASHRANDOM, False), (SnatPorts.PRNG, False)]
+)
+def test_source_ports_are_kept_or_random_as_asked(
+    *, world: World, lab: RoutedLab, ports: SnatPorts, is_kept: bool
+) -> None:
+    converge(world.node, NetworkSettings(snat_ports=ports), PRIMARY, SECONDARY)
+    command = ["nsenter", f"--net={lab.fabric._outside.path}", sys.executable, "-IS", "-c", TELL_PORT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            call = [sys.executable, "-IS", "-c", CALL, OUTSIDE, "9001"]
+            seen = {int(world.pods[address].run(call).stdout) for address in (ON_ADDRESS, ON_PREFIX)}
+        finally:
+            server.kill()
+    # Both pods cannot keep one port towards one server: the second gets another one even when none is random.
+    assert (SOURCE_PORT in seen) == is_kept

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eni_crds.nodeippool import EniRole, EniState, Releasing, Supply
+from eni_crds.nodeippool import EniRole, EniState, Family, Releasing, Supply, SupplyEni
 from eni_crds.nodeippool import Snat as SupplySnat
 from eni_node_agent.network.desired import (
+    PODS,
     SHARED,
     Firewall,
     HostState,
@@ -31,8 +32,12 @@ def state_of(supply: Supply = BOTH, settings: NetworkSettings | None = None) -> 
     return desired(supply, settings or NetworkSettings(), IFNAMES)
 
 
+def firewalls_of(settings: NetworkSettings, supply: Supply = BOTH) -> list[Firewall]:
+    return [item for item in state_of(supply, settings).items if isinstance(item, Firewall)]
+
+
 def firewall_of(settings: NetworkSettings, supply: Supply = BOTH) -> Firewall:
-    (firewall,) = (item for item in state_of(supply, settings).items if isinstance(item, Firewall))
+    (firewall,) = (item for item in firewalls_of(settings, supply) if item.family is Family.IPV4)
     return firewall
 
 
@@ -176,3 +181,62 @@ def test_supply_overrides_the_settings_of_translation(
     found = firewall_of(HOSTS_OWN, BOTH.model_copy(update={"snat": snat})).snat
     assert (found is None) == external
     assert (found.exempt if found else None) == exempt
+
+
+def test_external_services_are_reached_by_the_primary_from_every_eni() -> None:
+    settings = NetworkSettings(external_service_cidrs=("192.0.2.0/25", "192.0.2.128/25", "203.0.113.7/32"))
+    found = {rule for rule in rules_of(state_of(BOTH, settings)) if rule.priority == 1535}
+    assert found == {
+        Rule(1535, 254, destination="192.0.2.0/24"),
+        Rule(1535, 254, destination="203.0.113.7/32"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("families", "settings", "v4", "v6"),
+    [
+        ([Family.IPV4], NetworkSettings(), None, None),
+        ([Family.IPV4], NetworkSettings(v6_egress=True), None, ("fd00::ac:0/118", None)),
+        ([Family.IPV6], NetworkSettings(), ("169.254.172.0/22", "10.0.1.10"), None),
+        ([Family.IPV6], NetworkSettings(v4_egress=False), None, None),
+        ([Family.IPV4, Family.IPV6], NetworkSettings(v6_egress=True), None, None),
+    ],
+)
+def test_node_lends_its_address_of_the_family_the_pool_has_not(
+    families: list[Family],
+    settings: NetworkSettings,
+    v4: tuple[str, str] | None,
+    v6: tuple[str, None] | None,
+) -> None:
+    supply = BOTH.model_copy(update={"families": families})
+    found = {each.family: each.egress for each in firewalls_of(settings, supply)}
+    assert {family: (egress.cidr, egress.address) if egress else None for family, egress in found.items()} == {
+        Family.IPV4: v4,
+        Family.IPV6: v6,
+    }
+
+
+def test_secondary_eni_without_an_ipv6_prefix_needs_nothing_of_ipv6() -> None:
+    both = BOTH.model_copy(update={"families": [Family.IPV4, Family.IPV6]})
+    assert not any(isinstance(item, Route) and item.family is Family.IPV6 for item in state_of(both).items)
+
+
+@pytest.mark.parametrize(("prefix", "link"), [("ens", "ens5"), ("ens6", "ens6"), ("e", "ens5")])
+def test_prefix_of_pods_links_that_an_eni_has_too_is_refused(prefix: str, link: str) -> None:
+    with pytest.raises(ValueError, match=f"AWS_VPC_K8S_CNI_VETHPREFIX is {prefix}, and so begins {link}"):
+        state_of(BOTH, NetworkSettings(veth_prefix=prefix))
+
+
+@given(st.permutations(BOTH.enis), st.sampled_from([[Family.IPV4], [Family.IPV6], [Family.IPV4, Family.IPV6]]))
+def test_order_of_enis_is_nothing_to_the_state(enis: list[SupplyEni], families: list[Family]) -> None:
+    one = BOTH.model_copy(update={"families": families})
+    other = one.model_copy(update={"enis": enis})
+    assert dict(state_of(one).items) == dict(state_of(other).items)
+
+
+def test_routes_to_pods_are_asked_for_and_no_eni_waits_for_them() -> None:
+    state = desired(BOTH, NetworkSettings(), IFNAMES, {"10.0.1.21": "eni1", "2001:db8::5": "eni1"})
+    assert {item: owner for item, owner in state.items.items() if owner == PODS} == {
+        Route(512, "10.0.1.21/32", "eni1"): PODS,
+        Route(512, "2001:db8::5/128", "eni1"): PODS,
+    }

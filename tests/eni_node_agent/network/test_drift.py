@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from eni_crds.nodeippool import Family
 from eni_node_agent.network.desired import Address, Firewall, HostState, Item, LinkSetting, Route, Rule, Sysctl
 from eni_node_agent.network.drift import AddressFacts, Change, Link, Observed, Verb, changes
 
@@ -22,9 +25,9 @@ AS_WANTED = Observed(
     routes=frozenset({ROUTE}),
     rules={RULE: True},
     sysctls={SYSCTL.name: "1"},
-    firewall=FIREWALL,
+    firewalls={Family.IPV4: FIREWALL},
 )
-EMPTY = Observed({}, {}, frozenset(), {}, {}, None)
+EMPTY = Observed({}, {}, frozenset(), {}, {}, {})
 
 
 def test_nothing_changes_when_all_is_as_wanted() -> None:
@@ -33,7 +36,7 @@ def test_nothing_changes_when_all_is_as_wanted() -> None:
 
 def test_rules_come_after_the_routes_they_lead_to_and_routes_after_their_link() -> None:
     order = [change.item for change in changes(WANTED, EMPTY)]
-    assert order == [SYSCTL, LINK, ADDRESS, ROUTE, RULE, FIREWALL]
+    assert order == [LINK, ADDRESS, SYSCTL, ROUTE, RULE, FIREWALL]
 
 
 def test_each_change_names_the_eni_that_waits_for_it() -> None:
@@ -62,6 +65,11 @@ def test_route_of_ours_that_is_not_wanted_is_removed() -> None:
     assert changes(WANTED, observed) == (Change(Verb.REMOVE, stale, ""),)
 
 
+def test_route_to_a_pod_is_kept_though_no_pod_is_known() -> None:
+    observed = replace(AS_WANTED, routes=frozenset({ROUTE, Route(512, "10.0.1.21/32", "eni00000015")}))
+    assert changes(WANTED, observed) == ()
+
+
 def test_address_with_a_connected_route_is_removed_first_and_added_again() -> None:
     observed = replace(AS_WANTED, addresses={ADDRESS: FOREIGN})
     assert changes(WANTED, observed) == (Change(Verb.REMOVE, ADDRESS, ENI), Change(Verb.ENSURE, ADDRESS, ENI))
@@ -84,5 +92,6 @@ def test_address_of_ours_on_a_link_that_left_is_removed() -> None:
     assert changes(WANTED, observed) == (Change(Verb.REMOVE, stale, ""),)
 
 
-def test_firewall_that_was_changed_is_replaced() -> None:
-    assert changes(WANTED, replace(AS_WANTED, firewall=None)) == (Change(Verb.ENSURE, FIREWALL, ENI),)
+@pytest.mark.parametrize("there", [{}, {Family.IPV4: None}], ids=["gone", "changed"])
+def test_firewall_that_is_gone_or_changed_is_replaced(there: dict[Family, Firewall | None]) -> None:
+    assert changes(WANTED, replace(AS_WANTED, firewalls=there)) == (Change(Verb.ENSURE, FIREWALL, ENI),)

@@ -17,6 +17,10 @@ def route(table: int) -> bytes:
     return struct.pack("=BBBBBBBBI", 2, 32, 0, 0, 0, 4, 0, 1, 0) + dump_attribute(15, rtnetlink.word(table))
 
 
+def setting(*kinds: int) -> bytes:
+    return struct.pack("=Bxxx", 2) + b"".join(dump_attribute(kind, rtnetlink.word(1)) for kind in kinds)
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "expected"),
     [
@@ -27,10 +31,14 @@ def route(table: int) -> bytes:
         (rtnetlink.RTM_DELROUTE, route(2), True),
         (rtnetlink.RTM_NEWROUTE, route(10203), True),
         (rtnetlink.RTM_NEWROUTE, route(512), False),
+        (rtnetlink.RTM_DELROUTE, route(512), True),
         (rtnetlink.RTM_NEWROUTE, route(254), False),
         (rtnetlink.RTM_NEWROUTE, route(255), False),
         (rtnetlink.RTM_DELRULE, b"", True),
         (rtnetlink.RTM_DELADDR, b"", True),
+        (rtnetlink.RTM_NEWNETCONF, setting(1, 2), True),
+        (rtnetlink.RTM_NEWNETCONF, setting(1, 2, 3, 4), False),
+        (rtnetlink.RTM_DELNETCONF, setting(1), False),
     ],
 )
 def test_announcement_concerns_the_host(kind: int, body: bytes, expected: bool) -> None:  # noqa: FBT001  # a table's column

@@ -150,6 +150,8 @@ async def test_it_answers_probes_and_tells_its_metrics(operator: Running) -> Non
     assert status == 200
     assert 'eni_operator_ec2_call_seconds_count{api="DescribeInstances",outcome="ok"} 1.0' in text
     assert 'eni_operator_pool_addresses{node="node-a"} 1.0' in text
+    assert 'awscni_ec2api_req_count{fn="DescribeInstances"} 1.0' in text
+    assert 'awscni_aws_api_latency_ms_count{api="DescribeInstances",error="false",status="200"} 1.0' in text
 
 
 @pytest.mark.parametrize("code", [410, 500], ids=["too old", "server error"])

@@ -56,6 +56,13 @@ def test_targets_and_pods_that_wait_count_on_card_0_only() -> None:
     assert plan_of(world(PRIMARY, other, usage=usage), warmIPs=1).actions == (AssignAddresses(PRIMARY.id, 3),)
 
 
+def test_pods_that_want_every_card_are_waited_for_on_each_in_one_step() -> None:
+    other = attached(MANY, 0, card=1, addresses=1)
+    usage = Usage(assigned=1, pending=3, reported=True, cards={1: CardUsage(pending=2)})
+    decision = plan_of(world(PRIMARY, other, usage=usage))
+    assert decision.actions == (AssignAddresses(PRIMARY.id, 3), AssignAddresses(other.id, 2))
+
+
 def test_a_surplus_on_a_card_is_released_there() -> None:
     other = attached(MANY, 0, card=1, addresses=3)
     usage = Usage(assigned=1, reported=True, idle=cidrs_of(other))

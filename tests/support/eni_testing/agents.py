@@ -20,36 +20,40 @@ from urllib.request import urlopen
 
 import certifi
 
+from eni_lab.waiting import wait_for
+from eni_node_agent.cluster.supply import SupplyFile
 from eni_testing import cni
 from eni_testing.api_server import POOLS, ApiServer
 from eni_testing.eventually import eventually
 from eni_testing.hosts import Host
+from eni_testing.supplies import eni, supply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from eni_crds.nodeippool import Condition, Supply
 
 NODE = "node-a"
 HTTP = "127.0.0.1:61680"
+PREFIXES = tuple(f"10.0.1.{16 * number}/28" for number in range(16))
 
 
 class AgentNode:
     """A node whose primary ENI is there (``eni(0)`` of ``supplies``), and folders as the agent's pod mounts them."""
 
-    def __init__(self, parent: Path | None = None) -> None:
-        """Makes the node; its folders are in ``parent``, else where temporary files are."""
-        self.host = Host()
+    def __init__(self, parent: Path | None = None, host: Host | None = None) -> None:
+        """Makes the node; its folders are in ``parent``, else where temporary files are.
+
+        A ``host`` that has its interfaces already is taken as it is.
+        """
+        self.host = host or Host()
         self.folder = Path(tempfile.mkdtemp(prefix="eni-agent-", dir=parent))
         for name in ("bin", "conf", "account"):
             (self.folder / name).mkdir()
         (self.folder / "account" / "token").write_text("token")
         shutil.copy(certifi.where(), self.folder / "account" / "ca.crt")
-        self.host.run(["ip", "link", "add", "eth0", "address", "02:00:00:00:00:00", "type", "veth", "peer", "wire0"])
-        self.host.run(["ip", "address", "add", "10.0.250.10/24", "dev", "eth0"])
-        for link in ("wire0", "eth0"):
-            self.host.run(["ip", "link", "set", link, "up"])
-        self.host.run(["ip", "route", "add", "default", "via", "10.0.250.1"])
+        if host is None:
+            self._add_primary()
         self.api = ApiServer()
         self.variables: dict[str, str] = {}
         self.python = sys.executable
@@ -57,6 +61,13 @@ class AgentNode:
         self._process: subprocess.Popen[bytes] | None = None
         self._pods: dict[str, Host] = {}
         self._runtime = ThreadPoolExecutor(64, "runtime")
+
+    def _add_primary(self) -> None:
+        self.host.run(["ip", "link", "add", "eth0", "address", "02:00:00:00:00:00", "type", "veth", "peer", "wire0"])
+        self.host.run(["ip", "address", "add", "10.0.250.10/24", "dev", "eth0"])
+        for link in ("wire0", "eth0"):
+            self.host.run(["ip", "link", "set", link, "up"])
+        self.host.run(["ip", "route", "add", "default", "via", "10.0.250.1"])
 
     @property
     def conflist(self) -> Path:
@@ -112,10 +123,18 @@ class AgentNode:
                 ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
             )
 
+    def start_alone(self, prefixes: Sequence[str] = PREFIXES) -> None:
+        """Starts the agent on the supply of a predecessor, with no API server; returns once it serves."""
+        file = SupplyFile(self.folder / "state" / "supply.json")
+        file.save(supply(eni(0, prefixes=prefixes), cooldown_seconds=1))
+        self.start()
+        wait_for("the agent serves", self.conflist.exists, seconds=20)
+
     @property
     def pid(self) -> int:
-        """Of the agent that runs."""
+        """Of the agent that runs; fails the test when it has ended."""
         assert self._process is not None, "no agent runs"
+        assert self._process.poll() is None, self.log[-2000:]
         return self._process.pid
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -142,11 +161,12 @@ class AgentNode:
         """Waits until the agent has told the runtime of the node."""
         await eventually(self.conflist.exists, "the conflist is written", within=15)
 
-    async def add(self, name: str, *, within: float = 25) -> cni.Outcome:
+    async def add(self, name: str, *, within: float = 25, annotations: dict[str, str] | None = None) -> cni.Outcome:
         """Has a pod set up, as the runtime would; its namespace is kept until ``close``."""
         if name not in self._pods:
             self._pods[name] = Host()
-        return await self._in_runtime("ADD", name, self._pods[name].path, within)
+        fields = {"runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations or {}}}
+        return await self._in_runtime("ADD", name, self._pods[name].path, within, fields)
 
     async def delete(self, name: str) -> cni.Outcome:
         """Has a pod taken down, as the runtime would."""
@@ -162,6 +182,16 @@ class AgentNode:
         address: str = outcome.json["ips"][0]["address"]
         return address.removesuffix("/32")
 
+    async def addresses_of(self, name: str, annotations: dict[str, str] | None = None) -> list[str]:
+        """Has a pod set up; returns all its addresses, with masks."""
+        outcome = await self.add(name, annotations=annotations)
+        assert outcome.exit_code == 0, outcome.stdout
+        return [ip["address"] for ip in outcome.json["ips"]]
+
+    def pod(self, name: str) -> Host:
+        """Returns a pod's namespace."""
+        return self._pods[name]
+
     async def status(self) -> cni.Outcome:
         """Asks for STATUS."""
         return await self._in_runtime("STATUS", "", "")
@@ -169,6 +199,10 @@ class AgentNode:
     def http(self, path: str) -> tuple[int, str]:
         """Returns status and text of the agent's own page, 0 when there is none."""
         return self.host.call(_fetch, f"http://{HTTP}{path}")
+
+    def fetch(self, address: str, path: str) -> tuple[int, str]:
+        """Returns status and text of a page at another address of the node, 0 when there is none."""
+        return self.host.call(_fetch, f"http://{address}{path}")
 
     def close(self) -> None:
         """Ends everything and removes the folders."""
@@ -180,19 +214,21 @@ class AgentNode:
         self.host.close()
         shutil.rmtree(self.folder)
 
-    async def _in_runtime(self, command: str, name: str, netns: str, within: float = 25) -> cni.Outcome:
+    async def _in_runtime(
+        self, command: str, name: str, netns: str, within: float = 25, fields: dict[str, Any] | None = None
+    ) -> cni.Outcome:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._runtime, self._command, command, name, netns, within)
+        return await loop.run_in_executor(self._runtime, self._command, command, name, netns, within, fields or {})
 
     def _accepts(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:
             return client.connect_ex(str(self.socket_path)) == 0
 
-    def _command(self, command: str, name: str, netns: str, within: float) -> cni.Outcome:
+    def _command(self, command: str, name: str, netns: str, within: float, fields: dict[str, Any]) -> cni.Outcome:
         variables = cni.environ(command, container_id=name or "none", netns=netns)
         arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={name};K8S_POD_UID=uid-{name}"
         variables |= {"ENI_AGENT_SOCKET": str(self.socket_path), "CNI_ARGS": arguments}
-        config: dict[str, Any] = {**cni.CONFIG, "cniVersion": "1.1.0"}
+        config: dict[str, Any] = {**cni.CONFIG, "cniVersion": "1.1.0", **fields}
         return cni.run(cni.PYTHON_FORWARDER, variables, json.dumps(config).encode(), timeout=within)
 
 

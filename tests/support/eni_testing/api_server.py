@@ -148,6 +148,8 @@ class ApiServer:
             return _status(self.refusal, "refused by the test")
         collection, name = request.path.removesuffix("/status").rsplit("/", 1)
         body = await request.json()
+        if collection.endswith("/pods"):
+            return await self._patch_pod(name, body, request.content_type)
         if collection == EVENTS:
             self.events[name] = body
             return web.json_response(body)
@@ -157,6 +159,27 @@ class ApiServer:
         document = self.objects[collection][name]
         document.setdefault("status", {})["usage"] = body["status"]["usage"]
         await self._record("MODIFIED", collection, document)
+        return web.json_response(document)
+
+    async def _patch_pod(self, name: str, body: Any, content_type: str) -> web.StreamResponse:
+        """Annotations only, in the two forms the agent uses; a uid must be the pod's own."""
+        document = self.objects[PODS].get(name)
+        if document is None:
+            return _status(404, f'pods "{name}" not found')
+        metadata = document["metadata"]
+        if content_type == "application/merge-patch+json":
+            if body["metadata"].get("uid", metadata["uid"]) != metadata["uid"]:
+                return _status(422, "metadata.uid: Invalid value: field is immutable")
+            metadata.setdefault("annotations", {}).update(body["metadata"]["annotations"])
+        else:
+            assert content_type == "application/json-patch+json"
+            for step in body:
+                where, key = (metadata, "uid") if step["path"] == "/metadata/uid" else (metadata.get("annotations"), "")
+                key = key or step["path"].rpartition("/")[2].replace("~1", "/")
+                if where is None or (step["op"] == "test" and where.get(key) != step["value"]):
+                    return _status(422, "the server rejected our request due to an error in our request")
+                where[key] = step["value"]
+        await self._record("MODIFIED", PODS, document)
         return web.json_response(document)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eni_cni_shim import forwarder, protocol
-from eni_cni_shim.plugin.addresspool import Assignment, Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import Assignment, PodLink, Sandbox, SandboxKey
 from eni_testing.hosts import Host
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ SOURCE = Path(__file__).parents[3] / "cni_shim" / "forwarder.c"
 PYTHON_FORWARDER = [sys.executable, "-I", "-S", forwarder.__file__]
 POD_TABLE = 512
 NODE_ADDRESS = "10.0.1.10"
+NODE_ADDRESS_IPV6 = "2001:db8:0:1::a"
 CONFIG: dict[str, Any] = {"cniVersion": "1.0.0", "name": "eni", "type": "eni-cni", "mtu": 9001}
 
 
@@ -163,7 +164,8 @@ class MemoryPool:
         self.check_ready()
         if sandbox.key not in self.held:
             name = "eni" + hashlib.sha1("/".join(sandbox.key).encode(), usedforsecurity=False).hexdigest()[:11]
-            self.held[sandbox.key] = Assignment(sandbox, self.free.pop(0), "eni-1", POD_TABLE, name)
+            link = PodLink(sandbox.key.ifname, name, "eni-1", (self.free.pop(0),))
+            self.held[sandbox.key] = Assignment(sandbox, (link,), POD_TABLE)
         return self.held[sandbox.key]
 
     async def release(self, key: SandboxKey) -> Assignment | None:

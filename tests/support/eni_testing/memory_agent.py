@@ -7,11 +7,12 @@ import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.nodeippool import SERVING_ROLES, EniState, PolicyValue, Releasing, Supply, SupplyEni, Usage
 from eni_node_agent.ledger.ledger import Holding, Ledger, Tally
+from eni_node_agent.ledger.packing import cidrs_of
 from eni_operator.controllers.kube import KubeObject
 
 
@@ -56,8 +57,9 @@ class MemoryAgent:
 
     @property
     def held(self) -> set[str]:
-        """Returns the addresses pods have."""
-        return {holding.address for holding in self._ledger.holdings()}
+        """Returns the addresses pods have, IPv6 ones as their prefix."""
+        addresses = (address for holding in self._ledger.holdings() for address in holding.addresses)
+        return {str(IPv6Network((each, 80), strict=False)) if ":" in each else each for each in addresses}
 
     @property
     def tally(self) -> Tally:
@@ -77,7 +79,7 @@ class MemoryAgent:
     def report(self, supply: Supply | None, owned: set[str]) -> KubeObject:
         """Takes a supply over and returns ``status.usage``; ``owned`` is what EC2 routes to this instance now."""
         if supply is not None and supply is not self.seen:
-            served = [cidr for eni in supply.enis for cidr in (*(f"{a}/32" for a in eni.addresses), *eni.prefixes)]
+            served = [cidr for eni in supply.enis for cidr in cidrs_of(eni)]
             self._ledger.observe(supply if self._cools else _without_rest(supply), served, self._clock())
         self.seen = supply
         self._release()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from eni_cni_shim.plugin import pod_network
-from eni_cni_shim.plugin.addresspool import Assignment, Sandbox, SandboxKey
+from eni_cni_shim.plugin.addresspool import Assignment, PodLink, Sandbox, SandboxKey
 from eni_crds.nodeippool import EniRole, EniState, Supply, SupplyEni, SupplyInstance, SupplyLimits, Totals
 from eni_lab.aws.engine.ports import Port
 from eni_lab.fabric.namespaces import enter
@@ -80,12 +81,12 @@ class Node(Host):
         found: list[dict[str, Any]] = json.loads(self.run(["ip", "-N", "-j", *words]).stdout or "[]")
         return found
 
-    def add_pod(self, address: str) -> Host:
-        """Returns a pod with this address, set up by the plugin as for the runtime."""
+    def add_pod(self, *addresses: str, egress: str = "") -> Host:
+        """Returns a pod with these addresses, set up by the plugin as for the runtime."""
         pod = Host()
-        key = SandboxKey("eni", f"container-{address}", "eth0")
-        ifname = f"eni{int(address.rpartition('.')[2]):08x}"
-        assignment = Assignment(Sandbox(key), address, "", POD_TABLE, ifname)
+        key = SandboxKey("eni", f"container-{addresses[0]}", "eth0")
+        ifname = f"eni{int(ip_address(addresses[0])) & 0xFF:08x}"
+        assignment = Assignment(Sandbox(key), (PodLink("eth0", ifname, "", addresses, egress),), POD_TABLE)
         netns = os.open(pod.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.do(pod_network.add, netns, assignment, 9001)

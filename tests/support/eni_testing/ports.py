@@ -6,7 +6,13 @@ from eni_lab.aws.engine.ports import Port
 
 
 def eni_port(
-    instance: str, device_index: int = 0, *, addresses: tuple[str, ...] = (), prefixes: tuple[str, ...] = ()
+    instance: str,
+    device_index: int = 0,
+    *,
+    addresses: tuple[str, ...] = (),
+    prefixes: tuple[str, ...] = (),
+    ipv6_addresses: tuple[str, ...] = (),
+    ipv6_prefixes: tuple[str, ...] = (),
 ) -> Port:
     """Returns an ENI of instance ``a`` or ``b``; its primary address ends in 10 for device 0, 20 for device 1."""
     subnet = {"a": 1, "b": 2}[instance]
@@ -22,4 +28,6 @@ def eni_port(
         primary_ip=f"10.0.{subnet}.{10 * (device_index + 1)}",
         addresses=addresses,
         prefixes=prefixes,
+        ipv6_addresses=ipv6_addresses,
+        ipv6_prefixes=ipv6_prefixes,
     )

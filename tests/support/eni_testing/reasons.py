@@ -13,6 +13,7 @@ from eni_lab.kube.images import POD_IMAGE
 from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.waiting import wait_for
+from eni_testing.accounts import account
 
 BRISK: Mapping[str, object] = {"cooldownSeconds": 1, "releaseAfterSeconds": 1, "warmIPs": 0}
 """Nothing is kept for pods that are not there, so that every case begins with a bare primary ENI."""
@@ -68,12 +69,20 @@ def look_everywhere(lab: Lab, node: Machine, case: Case) -> None:
         "the operator's metric": lambda: in_a_metric(node, OPERATOR_METRICS, case.reason),
         "the agent's metric": lambda: in_a_metric(node, AGENT_METRICS, case.reason),
     }
-    for where, seen in places.items():
-        wait_for(f"{case.reason} with {case.words!r} in {where}", seen, seconds=PATIENCE_SECONDS, interval=0.3)
+    try:
+        for where, seen in places.items():
+            wait_for(f"{case.reason} with {case.words!r} in {where}", seen, seconds=PATIENCE_SECONDS, interval=0.3)
+    except TimeoutError as error:
+        error.add_note(account(lab))  # the pods that waited are gone when the test has ended
+        raise
 
 
 def rest(lab: Lab, node: Machine, policy: Mapping[str, object]) -> None:
-    """Waits until the operator runs and the pool is down to the primary ENI; clears old Events."""
+    """Waits until the operator runs and the pool is down to the primary ENI; clears old Events.
+
+    EC2 is asked too: what the last operator got in its last moment its successor counts only seconds later, and the
+    pods of the next case would be served from it.
+    """
     here = ("-n", "kube-system", "-l", "app.kubernetes.io/name=eni-operator", "--field-selector")
     ready = ("--for=condition=Ready", "--timeout=1s")
     lab.wait_until("an operator", "wait", "pod", *here, f"spec.nodeName={node.name}", *ready)
@@ -81,10 +90,16 @@ def rest(lab: Lab, node: Machine, policy: Mapping[str, object]) -> None:
 
     def is_rested() -> bool:
         pool = observed.pool(lab, node.name)
-        return pool.is_settled and pool.enis == 1 and pool.addresses == pool.wanted == 0
+        written = pool.is_settled and pool.enis == 1 and pool.addresses == pool.wanted == 0
+        return written and is_bare(lab, node)
 
     wait_for(f"{node.name} has nothing but its primary ENI", is_rested, seconds=PATIENCE_SECONDS)
     lab.kubectl("delete", "events", "--all", "-n", "default", "--wait=false")
+
+
+def is_bare(lab: Lab, node: Machine) -> bool:
+    instance = node.instance.instance_id
+    return len(observed.attached(lab, instance)) == 1 and not observed.held_in_ec2(lab, instance)
 
 
 @contextmanager

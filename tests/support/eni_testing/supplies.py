@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from eni_crds.nodeippool import (
     EniRole,
     EniState,
+    Family,
     PolicyValue,
     Releasing,
     Supply,
@@ -30,6 +31,7 @@ def eni(
     role: EniRole | None = None,
     card: int = 0,
     excluded: str | None = None,
+    ipv6_prefixes: Sequence[str] = (),
 ) -> SupplyEni:
     """Returns the ENI at a device index of a card; ``releasing`` as pairs of CIDR and token."""
     return SupplyEni(
@@ -47,10 +49,11 @@ def eni(
         prefixes=list(prefixes),
         releasing=[Releasing(cidr=cidr, token=token) for cidr, token in releasing],
         excluded=excluded,
+        ipv6_prefixes=list(ipv6_prefixes),
     )
 
 
-def supply(*enis: SupplyEni, cooldown_seconds: int = 30) -> Supply:
+def supply(*enis: SupplyEni, cooldown_seconds: int = 30, families: Sequence[Family] = (Family.IPV4,)) -> Supply:
     """Returns the supply of an instance with these ENIs."""
     return Supply(
         instance=SupplyInstance(id="i-0000000000000000a", type="m5.large", zone="us-east-1a", vpc_id="vpc-1"),
@@ -60,4 +63,5 @@ def supply(*enis: SupplyEni, cooldown_seconds: int = 30) -> Supply:
         wanted=1,
         totals=Totals(),
         enis=list(enis),
+        families=list(families),
     )

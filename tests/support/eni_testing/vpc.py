@@ -149,9 +149,10 @@ class Vpc:
         image_id: str = self.engine.call("DescribeImages", {"Filters": wanted})["Images"][0]["ImageId"]
         return image_id
 
-    def add_subnet(self, zone: str, cidr: str) -> str:
-        """Makes one more subnet; its id."""
+    def add_subnet(self, zone: str, cidr: str, ipv6: str = "") -> str:
+        """Makes one more subnet, with an IPv6 block if one is given; its id."""
         request = {"VpcId": self.vpc_id, "CidrBlock": cidr, "AvailabilityZone": f"us-east-1{zone}"}
+        request |= {"Ipv6CidrBlock": ipv6} if ipv6 else {}
         subnet_id: str = self.engine.call("CreateSubnet", request)["Subnet"]["SubnetId"]
         return subnet_id
 

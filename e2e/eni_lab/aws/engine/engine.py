@@ -160,4 +160,6 @@ def _port(region: Region, eni: Eni) -> Port:
         primary_ip=eni.primary_ip,
         addresses=eni.addresses,
         prefixes=eni.prefixes,
+        ipv6_addresses=eni.ipv6_addresses,
+        ipv6_prefixes=eni.ipv6_prefixes,
     )

@@ -11,7 +11,7 @@ class Port:
     """One ENI whose link exists now: attached and its link delay over, its detachment not complete.
 
     ``addresses`` are the secondary IPv4 addresses without mask (the primary is ``primary_ip`` only), ``prefixes`` the
-    /28s as CIDR.
+    /28s as CIDR; ``ipv6_addresses`` are all IPv6 addresses, ``ipv6_prefixes`` the /80s.
     """
 
     eni_id: str
@@ -25,3 +25,5 @@ class Port:
     primary_ip: str
     addresses: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+    ipv6_addresses: tuple[str, ...] = ()
+    ipv6_prefixes: tuple[str, ...] = ()

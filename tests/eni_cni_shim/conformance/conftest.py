@@ -1,0 +1,47 @@
+"""A node with a running agent, a runtime that calls the executable, and pods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eni_testing.agents import AgentNode
+from eni_testing.cni import Pod
+from eni_testing.cni_client import Client
+from eni_testing.hosts import require_namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="package")
+def node() -> Iterator[AgentNode]:
+    """A node whose agent serves, the same for all tests."""
+    require_namespaces()
+    made = AgentNode()
+    try:
+        made.start_alone()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def runtime(node: AgentNode, static_forwarder: list[str]) -> Client:
+    """Calls the static executable on that node."""
+    return Client(static_forwarder, node.socket_path)
+
+
+@pytest.fixture
+def pod() -> Iterator[Pod]:
+    """A pod's namespace."""
+    made = Pod()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_client(node: AgentNode) -> Callable[[list[str]], Client]:
+    """Makes runtimes that call another executable on that node."""
+    return lambda executable: Client(executable, node.socket_path)
