@@ -189,6 +189,22 @@ async def test_quiet_news_are_gathered() -> None:
         assert world.written[1][0] - first_at == pytest.approx(3.0)
 
 
+async def test_pods_that_come_one_upon_the_other_are_looked_at_together() -> None:
+    async with writing() as world:
+        looks = 0
+
+        def look() -> Report:
+            nonlocal looks
+            looks += 1
+            return world.truth
+
+        world.writer._report = look
+        for free in range(50):
+            world.say(free=free)
+            await world.settle(0.001)
+        assert 3 <= looks <= 6
+
+
 @pytest.mark.parametrize("failure", [ApiError(409, "conflict"), ApiError(503, "away"), UnreachableError("gone")])
 async def test_tries_again_until_it_is_written(failure: Exception, caplog: pytest.LogCaptureFixture) -> None:
     async with writing() as world:

@@ -118,9 +118,8 @@ class Town:
     def __init__(self, lab: Lab, phase: Phase) -> None:
         self.lab = lab
         self.phase = phase
-        lab.kubectl("delete", "pods,services", "-l", MEMBERS, "--now", "--wait=false")
+        lab.kubectl("delete", "pods,services", "-l", MEMBERS, "--now", f"--timeout={PATIENCE_SECONDS}s")
         lab.set_env("eni-agent", **{**dict.fromkeys(VARIABLES), **phase.variables})
-        lab.kubectl("wait", "--for=delete", "pods", "-l", MEMBERS, f"--timeout={PATIENCE_SECONDS}s")
         for mode in MODES:
             wait_for(f"pool {mode} at rest", lambda mode=mode: self._rests(mode), seconds=60, interval=0.2)  # type: ignore[misc]
         lab.report("the pods of before are gone, and their addresses have cooled")
