@@ -17,10 +17,9 @@ from typing import Final
 
 from eni_cni_shim.plugin.addresspool import Sandbox
 from eni_cni_shim.plugin.verbs import Plugin
-from eni_crds.conditions import Reason
 from eni_crds.nodeippool import Family, NodeIPPool
 from eni_node_agent import footprint
-from eni_node_agent.cluster.api import ApiError, UnreachableError
+from eni_node_agent.cluster.api import Json
 from eni_node_agent.cluster.conflist import Wish
 from eni_node_agent.cluster.conflist_writer import ConflistWriter
 from eni_node_agent.cluster.flow import SupplyFlow
@@ -28,6 +27,7 @@ from eni_node_agent.cluster.pod_events import PodEvents
 from eni_node_agent.cluster.pod_ips import NotingPool, PodIps
 from eni_node_agent.cluster.pods import Pod, follow_pods, list_documents
 from eni_node_agent.cluster.report import Reporter
+from eni_node_agent.cluster.succession import Succession
 from eni_node_agent.cluster.supply import SupplyFile, follow_pool
 from eni_node_agent.cluster.usage import UsageWriter, heartbeat_pause
 from eni_node_agent.health import Health, Vitals
@@ -45,7 +45,6 @@ from eni_node_agent.rpc.server import Server
 from eni_node_agent.sandbox import gc
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
 from eni_node_agent.settings import Settings
-from eni_node_agent.takeover import rival
 from eni_node_agent.takeover.takeover import Places, TakenOverPodNetwork, Takeover
 
 log = logging.getLogger(__name__)
@@ -54,8 +53,6 @@ TICK_SECONDS: Final = 10.0
 """Between sweeps for departed sandboxes, and looks at the conflist and the saved supply."""
 RESTART_SECONDS: Final = 1.0
 """Pause before a loop that failed is started again."""
-RIVAL_SECONDS: Final = 2.0
-"""Between looks whether VPC CNI has gone."""
 
 
 class Agent:
@@ -70,7 +67,6 @@ class Agent:
         self._clock = clock
         self._writer: UsageWriter | None = None
         self._events: PodEvents | None = None
-        self._has_taken_over = False
         wish = Wish(settings.pod_mtu, bandwidth=settings.bandwidth_plugin, disable_ipv6=settings.disable_pod_ipv6)
         self._conflist = ConflistWriter(settings.cni_conf_dir, settings.cni_bin_dir, wish)
         self._journal = journal
@@ -109,6 +105,7 @@ class Agent:
         self._takeover = Takeover(
             self._ledger, places, connmark=settings.connmark, veth_prefix=settings.veth_prefix, clock=clock
         )
+        self._succession = Succession(self._takeover, self._flow, self._conflist, self._bound_pods)
         replay = journal.replay()
         for holding in replay.holdings:
             self._ledger.adopt(holding)
@@ -119,7 +116,7 @@ class Agent:
         """Serves while the context lasts; pods' network and the conflist stay as they are afterwards."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._network.close)
-            await self._meet_vpc_cni(_ask_first)
+            await self._succession.begin()
             adopted = gc.adopt_from_kernel(self._ledger, await self._network.pod_routes(), self._clock())
             if adopted:
                 log.warning(
@@ -144,7 +141,7 @@ class Agent:
                 self._conflist.run,
                 self._tick,
                 self._follow_cluster,
-                self._follow_vpc_cni,
+                self._succession.run,
                 serve_pages,
             )
             for loop in loops:
@@ -171,40 +168,12 @@ class Agent:
             self._writer = self._events = None
             await api.close()
 
-    async def _follow_vpc_cni(self) -> None:
-        """Takes over once VPC CNI has gone; stops handing out when it comes back; cleans up after its pods."""
-        while True:
-            await self._meet_vpc_cni(self._vpc_cni_pod)
-            if self._conflist.stands and not self._flow.problem:
-                self._takeover.set_conflist_aside()
-                await self._takeover.tidy()
-            is_under_way = self._flow.is_held_back or self._takeover.is_first
-            await asyncio.sleep(RIVAL_SECONDS if is_under_way else TICK_SECONDS)
-
-    async def _meet_vpc_cni(self, bound: Callable[[], Awaitable[str]]) -> None:
-        """Holds the agent back, or takes over what VPC CNI has left.
-
-        Args:
-            bound: tells in words why VPC CNI may be back in a moment although its daemon does not answer, as it does
-                not while it is restarted; asked as long as its conflist is in force. Empty: it will not.
-        """
-        found = await self._takeover.rival() or (await bound() if self._takeover.is_first else "")
-        if found:
-            message = f"VPC CNI owns the addresses of this node, {found}; the agent serves once it has gone"
-            self._flow.hold_back(Refusal(Reason.VPC_CNI_RUNNING, message))
-        elif self._flow.is_held_back or not self._has_taken_over:
-            await self._takeover.take_over()
-            self._has_taken_over = True
-            self._flow.go_on()
-
-    async def _vpc_cni_pod(self) -> str:
-        """Returns why VPC CNI's daemon may yet come back, in words; empty: the API server knows of none here."""
+    async def _bound_pods(self) -> list[Json]:
+        """Asks anew each time: only while VPC CNI is about."""
         kube = await _load("eni_node_agent.cluster.kube")
         api = kube.KubeApi.in_cluster(self._settings.cluster_endpoint, self._settings.service_account_dir)
         try:
-            return rival.bound(await list_documents(api, self._settings.node_name))
-        except (ApiError, UnreachableError) as error:
-            return f"as far as is known: {error}"
+            return await list_documents(api, self._settings.node_name)
         finally:
             await api.close()
 
@@ -374,10 +343,6 @@ def network_settings(settings: Settings) -> NetworkSettings:
         v4_egress=settings.enable_v4_egress,
         v6_egress=settings.enable_v6_egress,
     )
-
-
-async def _ask_first() -> str:
-    return "or the API server has not told yet that its pod is gone"
 
 
 async def _load(module: str) -> ModuleType:
