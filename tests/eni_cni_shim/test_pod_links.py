@@ -104,9 +104,9 @@ async def test_no_neighbour_is_ever_asked_for(node: Host, network: PodNetwork, p
     assert all(node.reaches(address) for address in all_of(kind))
     hops = {spec.gateway(n, ipv6=":" in a) for n, each in enumerate(kind.links) for a in each.all_addresses}
     for host, asked_for in ((node, set(all_of(kind))), (pod, hops)):
-        lines = [line for line in host.run(["ip", "neigh"]).stdout.splitlines() if line.split()[0] in asked_for]
-        assert len(lines) == len(asked_for)
-        assert all(line.split()[-1] == "PERMANENT" for line in lines), lines
+        lines = [line.split() for line in host.run(["ip", "neigh"]).stdout.splitlines()]
+        assert {line[0] for line in lines if line[-1] == "PERMANENT"} == asked_for, lines
+        assert not [line for line in lines if line[0] in asked_for and line[-1] != "PERMANENT"], lines
 
 
 def server(family: socket.AddressFamily, address: str) -> socket.socket:
