@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from eni_crds.nodeippool import Family
 from eni_lab.podcheck import faults
 from eni_lab.podcheck.expected import Eni, PodAddress
 from eni_lab.podcheck.kernel import Kernel, read
 from eni_node_agent.network.converge import Converger
 from eni_node_agent.network.desired import NetworkSettings
 from eni_testing.hosts import Host
-from eni_testing.nodes import NEIGHBOUR, PRIMARY, SECONDARY, Node, supply_of
+from eni_testing.nodes import NEIGHBOUR, PRIMARY, SECONDARY, Node, supply_eni, supply_of
 
 pytestmark = pytest.mark.netns
 
@@ -23,6 +24,11 @@ SUBNET = PRIMARY.subnet_cidr
 ON_PRIMARY = PodAddress(address="10.0.1.11", eni=Eni(mac=PRIMARY.mac, device_index=0, subnet=SUBNET))
 ON_SECONDARY = PodAddress(address="10.0.1.50", eni=Eni(mac=SECONDARY.mac, device_index=1, subnet=SUBNET))
 PODS = {"primary": ON_PRIMARY, "secondary": ON_SECONDARY}
+PREFIXES = {"primary": "2600:1f18:0:1:a::/80", "secondary": "2600:1f18:0:1:b::/80"}
+PODS_IPV6 = {
+    "primary": replace(ON_PRIMARY, address="2600:1f18:0:1:a::7"),
+    "secondary": replace(ON_SECONDARY, address="2600:1f18:0:1:b::7"),
+}
 
 ON_THE_NODE = {
     "ip route del {address} table 512": "routes to {address} are .* due is one, in table 512",
@@ -58,6 +64,19 @@ OF_A_SECONDARY_ENI = {
     "ip route add 10.9.0.0/16 dev eth1": "the main table leads to eth1",
     "ip rule del priority 32765": "no rule of priority 32765",
 }
+IN_IPV6 = {
+    "ip -6 route del {address} table 512": "routes to {address} are \\[\\]",
+    "ip -6 rule del priority 512": "rules of priority 512",
+    "ip -6 rule del priority 1536": "rules from {address} are \\[\\]",
+    "ip -6 route del default table 2": "table 2 of eth1 has",
+    "ip -6 route add 2600:1f18:0:9::/64 dev eth1 table 2": "table 2 of eth1 has",
+    "ip -6 neigh del {address} dev {veth}": "the node has no permanent neighbour {address}",
+}
+IN_IPV6_IN_THE_POD = {
+    "ip -6 address del {address}/128 dev eth0": "has the addresses",
+    "ip -6 route del default": "lacks",
+    "ip -6 neigh del fe80::1 dev eth0": "the pod has no permanent neighbour fe80::1",
+}
 
 
 @dataclass
@@ -81,12 +100,20 @@ def sight(host: Host) -> Kernel:
 
 @pytest.fixture
 def world(node: Node) -> Iterator[World]:
+    enis = [
+        supply_eni(port).model_copy(update={"ipv6_prefixes": [PREFIXES[place]]})
+        for port, place in ((PRIMARY, "primary"), (SECONDARY, "secondary"))
+    ]
+    supply = supply_of(*enis).model_copy(update={"families": [Family.IPV4, Family.IPV6]})
     converger = node.do(Converger, NetworkSettings(), Path("/proc/sys"))
-    state = node.do(converger.converge, supply_of(PRIMARY, SECONDARY)).state
+    state = node.do(converger.converge, supply).state
     node.do(converger.host.close)
     assert state.problems == ()
     with ExitStack() as stack:
-        yield World(node, {due: stack.enter_context(node.add_pod(due.address)) for due in PODS.values()})
+        pods = {}
+        for due, due_ipv6 in zip(PODS.values(), PODS_IPV6.values(), strict=True):
+            pods[due] = pods[due_ipv6] = stack.enter_context(node.add_pod(due.address, due_ipv6.address))
+        yield World(node, pods)
 
 
 def broken(world: World, where: Host, due: PodAddress, command: str, sentence: str) -> None:
@@ -100,7 +127,7 @@ def broken(world: World, where: Host, due: PodAddress, command: str, sentence: s
     assert re.search(sentence.format(**words), "\n".join(told)), told
 
 
-@pytest.mark.parametrize("due", PODS.values(), ids=PODS)
+@pytest.mark.parametrize("due", [*PODS.values(), *PODS_IPV6.values()], ids=lambda due: due.address)
 def test_what_is_set_up_has_no_fault(world: World, due: PodAddress) -> None:
     assert world.faults(due) == []
 
@@ -119,6 +146,16 @@ def test_a_break_in_the_pod_is_named(world: World, command: str, sentence: str) 
 @pytest.mark.parametrize(("command", "sentence"), OF_A_SECONDARY_ENI.items())
 def test_a_break_of_a_secondary_eni_is_named(world: World, command: str, sentence: str) -> None:
     broken(world, world.node, ON_SECONDARY, command, sentence)
+
+
+@pytest.mark.parametrize(("command", "sentence"), IN_IPV6.items())
+def test_a_break_in_ipv6_is_named(world: World, command: str, sentence: str) -> None:
+    broken(world, world.node, PODS_IPV6["secondary"], command, sentence)
+
+
+@pytest.mark.parametrize(("command", "sentence"), IN_IPV6_IN_THE_POD.items())
+def test_a_break_in_a_pods_ipv6_is_named(world: World, command: str, sentence: str) -> None:
+    broken(world, world.pods[PODS_IPV6["primary"]], PODS_IPV6["primary"], command, sentence)
 
 
 @pytest.mark.parametrize(
