@@ -47,7 +47,7 @@ def test_a_pods_life_in_each_version(
     wait_for(
         "the interface is gone", lambda: pod.run(["ip", "link", "show", "eth0"], check=False).returncode, seconds=5
     )
-    assert address not in node.host.run(["ip", "route", "show", "table", "all"]).stdout
+    assert f"{address} " not in node.host.run(["ip", "route", "show", "table", "all"]).stdout
 
 
 def test_the_result_tells_what_the_kernel_has(runtime: Client, node: AgentNode, pod: Pod) -> None:

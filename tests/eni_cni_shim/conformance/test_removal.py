@@ -64,7 +64,7 @@ def test_del_needs_neither_cache_nor_a_sound_configuration(
     me = new()
     address = address_of(runtime.call("ADD", container_id=me, netns=pod.path))
     assert runtime.call("DEL", container_id=me, netns="", **fields) == DONE
-    assert address not in node.host.run(["ip", "route", "show", "table", "512"]).stdout
+    assert f"{address} " not in node.host.run(["ip", "route", "show", "table", "512"]).stdout
     assert runtime.call("CHECK", container_id=me, netns=pod.path, prevResult={}).code == 3
     assert node.host.reaches("10.0.250.10")
 
