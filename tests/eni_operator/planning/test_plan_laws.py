@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eni_crds.conditions import ConditionType, Reason
@@ -30,7 +30,6 @@ SUBNETS = (
     replace(SUBNET, id=SubnetId("subnet-3"), free_addresses=40),
 )
 TYPES = st.sampled_from(("t2.micro", "t3.small", "m5.large", "c5.xlarge"))
-without_deadline = settings(deadline=None)
 
 
 @st.composite
@@ -125,7 +124,6 @@ def supply_of(pool: FakePool) -> int:
 
 
 @given(type_=TYPES, steps=STEPS, subnet_policy=st.sampled_from(SubnetPolicy))
-@without_deadline
 def test_a_settled_pool_plans_nothing_more(type_: str, steps: list[Step], subnet_policy: SubnetPolicy) -> None:
     pool = pool_of(type_, steps, subnet_policy=subnet_policy)
     for _ in live(pool, steps):
@@ -136,7 +134,6 @@ def test_a_settled_pool_plans_nothing_more(type_: str, steps: list[Step], subnet
 
 
 @given(type_=TYPES, steps=STEPS)
-@without_deadline
 def test_a_settled_pool_holds_what_it_wants_or_says_why_not(type_: str, steps: list[Step]) -> None:
     pool = pool_of(type_, steps)
     for settled in live(pool, steps):
@@ -146,7 +143,6 @@ def test_a_settled_pool_holds_what_it_wants_or_says_why_not(type_: str, steps: l
 
 
 @given(type_=TYPES, steps=STEPS)
-@without_deadline
 def test_a_settled_pool_holds_nothing_idle_beyond_what_it_wants(type_: str, steps: list[Step]) -> None:
     """Mode ``auto`` keeps prefixes while it has to take single addresses: they would come again in the free slot."""
     pool = pool_of(type_, steps)
@@ -157,7 +153,6 @@ def test_a_settled_pool_holds_nothing_idle_beyond_what_it_wants(type_: str, step
 
 
 @given(type_=TYPES, steps=STEPS)
-@without_deadline
 def test_no_pod_waits_in_a_settled_pool_that_could_hold_more(type_: str, steps: list[Step]) -> None:
     pool = pool_of(type_, steps)
     for settled in live(pool, steps):
@@ -167,7 +162,6 @@ def test_no_pod_waits_in_a_settled_pool_that_could_hold_more(type_: str, steps: 
 
 
 @given(type_=TYPES, steps=STEPS)
-@without_deadline
 def test_only_pods_keep_anything_on_an_excluded_eni(type_: str, steps: list[Step]) -> None:
     pool = pool_of(type_, steps)
     for _ in live(pool, steps):
@@ -178,7 +172,6 @@ def test_only_pods_keep_anything_on_an_excluded_eni(type_: str, steps: list[Step
 
 
 @given(type_=TYPES, steps=STEPS)
-@without_deadline
 def test_pods_leave_the_former_mode_once_there_is_enough_of_the_new_one(type_: str, steps: list[Step]) -> None:
     pool = pool_of(type_, steps)
     for settled in live(pool, steps):
@@ -188,7 +181,6 @@ def test_pods_leave_the_former_mode_once_there_is_enough_of_the_new_one(type_: s
 
 
 @given(type_=TYPES, policy=policies(), steps=STEPS)
-@without_deadline
 def test_no_plan_asks_more_than_instance_and_policy_allow(type_: str, policy: Policy, steps: list[Step]) -> None:
     """The simulated EC2 itself refuses more slots and ENIs than the type has; here the policy's own limits."""
     same = [replace(step, policy=policy) for step in steps]
@@ -199,7 +191,6 @@ def test_no_plan_asks_more_than_instance_and_policy_allow(type_: str, policy: Po
 
 
 @given(type_=TYPES, policy=policies(), steps=PLAIN_STEPS, more=st.integers(1, 20))
-@without_deadline
 def test_more_demand_never_asks_for_fewer_addresses(type_: str, policy: Policy, steps: list[Step], more: int) -> None:
     pool = pool_of(type_, steps)
     for _ in live(pool, steps):
@@ -211,7 +202,6 @@ def test_more_demand_never_asks_for_fewer_addresses(type_: str, policy: Policy, 
 
 
 @given(type_=TYPES, policy=policies(), steps=STEPS, seed=st.integers())
-@without_deadline
 def test_the_order_in_which_the_world_is_told_changes_nothing(
     type_: str, policy: Policy, steps: list[Step], seed: int
 ) -> None:
@@ -233,7 +223,6 @@ def shuffled(world: World, seed: int) -> World:
 
 
 @given(type_=TYPES, policy=policies(), pods=st.lists(st.integers(0, 60), min_size=1, max_size=5), seed=st.integers())
-@without_deadline
 def test_the_way_to_a_demand_changes_nothing_of_what_is_wanted(
     type_: str, policy: Policy, pods: list[int], seed: int
 ) -> None:
@@ -243,7 +232,6 @@ def test_the_way_to_a_demand_changes_nothing_of_what_is_wanted(
 
 
 @given(seed=st.integers(), pods=st.lists(st.integers(0, 200), min_size=2, max_size=8))
-@without_deadline
 def test_after_any_churn_no_idle_prefix_beyond_the_spare_one_is_kept(seed: int, pods: list[int]) -> None:
     """Pods end anywhere, so prefixes stay in use in part; whole ones that come to be idle leave."""
     policy = precedence.resolve(NodeIPPoolSpec(policy=PolicySpec(mode=Mode.PREFIX)), None, EnvironmentPolicy())
