@@ -1,8 +1,9 @@
 """Watches on nodes, pools and ENIConfigs, by kopf on a thread of its own; they feed and never write.
 
 Decides how watching survives: kopf alone would end on a long outage, on a rotated token and on a removed kind, and it
-cancels every task of its loop when it ends. So it has its own loop, endless back-offs, our own session, and is started
-again whenever it falls. Only ``on.event`` handlers are used, for every other kind writes to the object.
+cancels every task of its loop when it ends, or waits for one of them for ever. So each time it is started it has a
+thread and a loop of its own, endless back-offs and our own session; it is started again whenever it falls, and left
+behind when it falls without an end. Only ``on.event`` handlers are used, for every other kind writes to the object.
 """
 
 import asyncio
@@ -35,6 +36,9 @@ UNAUTHORIZED_PAUSES: Final = (0.0, 0.5, 2.0, 5.0)
 """A hiccup of the server's authenticator must not end anything."""
 RESTART_SECONDS: Final = 1.0
 JOIN_SECONDS: Final = 10
+END_SECONDS: Final = 8.0
+"""kopf waits 5 s for its tasks to end, then cancels them once and waits for as long as it takes."""
+LOOK_SECONDS: Final = 0.2
 _KINDS: Final = (
     ("", "v1", NODES),
     (POOL_GROUP, POOL_VERSION, POOLS),
@@ -80,14 +84,20 @@ def make_settings(node_name: str | None) -> kopf.OperatorSettings:
     return settings
 
 
-def make_registry(feed: Feed, login: Callable[[], Awaitable[kopf.AiohttpSession]]) -> kopf.OperatorRegistry:
-    """Returns handlers that hand raw objects over and do nothing else."""
+def make_registry(
+    feed: Feed, login: Callable[[], Awaitable[kopf.AiohttpSession]], ending: Callable[[], None]
+) -> kopf.OperatorRegistry:
+    """Returns handlers that hand raw objects over and do nothing else; ``ending`` is called when kopf begins to end."""
     registry = kopf.OperatorRegistry()
+
+    async def clean_up(**_: Any) -> None:
+        ending()
 
     async def log_in(**_: Any) -> kopf.AiohttpSession:
         return await login()
 
     kopf.on.login(registry=registry)(log_in)
+    kopf.on.cleanup(registry=registry)(clean_up)
     for group, version, plural in _KINDS:
         kopf.on.event(group, version, plural, registry=registry, id=plural)(_handler(plural, feed))
     return registry
@@ -148,15 +158,13 @@ def _pace() -> aiohttp.ClientMiddlewareType:
 
 
 class Watches:
-    """kopf's thread. ``feed`` is called on it. Without a name all nodes are watched."""
+    """kopf, round after round. ``feed`` is called on the round's thread. Without a name all nodes are watched."""
 
     def __init__(self, node_name: str | None, configuration: Any, feed: Feed) -> None:
         self._node_name = node_name
         self._configuration = configuration
         self._feed = feed
         self._stopping = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._flag: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="watches", daemon=True)
 
     def start(self) -> None:
@@ -171,27 +179,74 @@ class Watches:
     async def stop(self) -> None:
         """Stops watching and waits for the thread."""
         self._stopping.set()
-        if self._loop is not None and self._flag is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._flag.set)
         await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                asyncio.run(self._watch())
-            except Exception:
-                log.exception("the watches fell and are started again")
+            self._see_through(_Round(self._node_name, self._configuration, self._feed))
             if not self._stopping.is_set():
                 metrics.WATCH_RESTARTS.inc()
                 self._stopping.wait(spread(RESTART_SECONDS))
 
+    def _see_through(self, current: "_Round") -> None:
+        """Returns when the round is over, or does not end although it has begun to."""
+        current.start()
+        while not current.is_over(LOOK_SECONDS):
+            if self._stopping.is_set():
+                current.stop()
+            if current.seconds_ending() > END_SECONDS:
+                current.leave_behind()
+                log.error("the watches fell without an end, their thread is left behind")
+                return
+
+
+class _Round:
+    """One run of kopf, on a thread of its own."""
+
+    def __init__(self, node_name: str | None, configuration: Any, feed: Feed) -> None:
+        self._node_name = node_name
+        self._configuration = configuration
+        self._feed: Feed | None = feed
+        self._is_over = threading.Event()
+        self._ending_at: float | None = None
+        self._is_stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._flag: asyncio.Event | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="watching", daemon=True).start()
+
+    def is_over(self, seconds: float) -> bool:
+        """Waits for the end for so long; tells whether it has come."""
+        return self._is_over.wait(seconds)
+
+    def seconds_ending(self) -> float:
+        """Returns for how long it has been ending; 0: it is not."""
+        return 0.0 if self._ending_at is None else time.monotonic() - self._ending_at
+
+    def stop(self) -> None:
+        """Has kopf end; may be called again."""
+        if not self._is_stopped and self._loop is not None and self._flag is not None and not self._loop.is_closed():
+            self._is_stopped = True
+            self._loop.call_soon_threadsafe(self._flag.set)
+
+    def leave_behind(self) -> None:
+        """From here on nothing of what it may yet see counts."""
+        self._feed = None
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._watch())
+        except Exception:
+            log.exception("the watches fell and are started again")
+        finally:
+            self._is_over.set()
+
     async def _watch(self) -> None:
         # An asyncio.Event of this very loop: with a threading.Event a crash of kopf would hang asyncio.run for ever.
         self._loop, self._flag = asyncio.get_running_loop(), asyncio.Event()
-        if self._stopping.is_set():
-            return
         await kopf.operator(
-            registry=make_registry(self._feed, lambda: make_session(self._configuration)),
+            registry=make_registry(self._see, lambda: make_session(self._configuration), self._begin_to_end),
             settings=make_settings(self._node_name),
             clusterwide=True,
             identity=cast(
@@ -199,3 +254,11 @@ class Watches:
             ),  # kopf would ask the password database, which does not know our user
             stop_flag=self._flag,
         )
+
+    def _see(self, plural: str, event: str | None, item: KubeObject) -> None:
+        if self._feed is not None:
+            self._feed(plural, event, item)
+
+    def _begin_to_end(self) -> None:
+        log.info("the watches are ending")
+        self._ending_at = time.monotonic()
