@@ -59,11 +59,13 @@ def test_all_sides_of_every_node_agree(deployed: Lab, pods: list[Pod]) -> None:
 def test_a_pod_somebody_cut_off_is_named(deployed: Lab, pods: list[Pod]) -> None:
     pod = pods[0]
     machine = deployed.node(pod.node)
-    removal = machine.command("ip", "route", "delete", f"{pod.address}/32", "table", "512")
+    route = ("ip", "route", "show", "table", "512", f"{pod.address}/32")
+    ifname = subprocess.run(machine.command(*route), check=True, capture_output=True, text=True).stdout.split()[2]
+    removal = machine.command("ip", "neighbour", "delete", pod.address, "dev", ifname)
     subprocess.run(removal, check=True)
     document = inspect(deployed, pod.node)
     named = [(each["kind"], each["subject"]) for each in document["differences"]]
-    assert named == [("pod.no_route", f"default/{pod.name}")]
+    assert named == [("pod.no_neighbour", f"default/{pod.name}")]
     deployed.kubectl("delete", "pod", pod.name)
     wait_for("the node is in order", lambda: inspect(deployed, pod.node)["differences"] == [], seconds=60, interval=1)
 
