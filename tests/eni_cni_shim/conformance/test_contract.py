@@ -169,7 +169,7 @@ def test_an_interface_of_that_name_is_an_error_and_nothing_is_left(runtime: Clie
     answer = runtime.call("ADD", netns=pod.path, **me)
     assert answer.code == 101
     assert "eth0" in answer.json["msg"]
-    assert links(node) == before
+    assert set(links(node)) <= set(before)  # a veth of the test before may have gone meanwhile
     assert runtime.call("CHECK", netns=pod.path, prevResult={}, **me).code == 3
 
 
