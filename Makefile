@@ -54,7 +54,7 @@ churn: deps  ## 500 pods come and go while the agent is killed, for 5 minutes (r
 		pytest -q -s tests/eni_node_agent/test_churn.py
 
 netns: deps  ## Tests of the kernel's part, in network namespaces (root)
-	pytest -q -n 4 -m netns tests
+	pytest -q -n 2 -m netns tests
 
 e2e: deps  ## Tests on whole clusters in namespaces, two at a time (root)
 	eni-lab image
