@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -30,22 +31,31 @@ def noting(deployed: Lab) -> Iterator[Lab]:
     deployed.kubectl("rollout", "status", "daemonset/eni-agent", "-n", "kube-system", "--timeout=120s")
 
 
-@pytest.fixture(scope="module")
-def noted(noting: Lab) -> Iterator[Lab]:
-    """Two pods, one on each node, held by a finalizer so that they are seen after their network has gone."""
-    manifest = deployment("noted", 2)
+@contextmanager
+def held(lab: Lab, name: str, replicas: int) -> Iterator[None]:
+    """Pods, held by a finalizer so that they are seen after their network has gone."""
+    manifest = deployment(name, replicas)
     template = manifest["spec"]["template"]  # type: ignore[index]
     template["metadata"]["finalizers"] = [HOLD]
-    noting.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-    noting.kubectl("rollout", "status", "deployment/noted", "--timeout=60s")
-    yield noting
-    noting.kubectl("delete", "deployment", "noted", "--wait=false", "--ignore-not-found")
-    for name in noting.kubectl("get", "pods", "-l", "app=noted", "-o", "name").split():
-        noting.kubectl("patch", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
+    lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    lab.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
+    try:
+        yield
+    finally:
+        lab.kubectl("delete", "deployment", name, "--wait=false", "--ignore-not-found")
+        for pod in lab.kubectl("get", "pods", "-l", f"app={name}", "-o", "name").split():
+            lab.kubectl("patch", pod, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
 
 
-def annotations(lab: Lab) -> dict[str, str]:
-    items = json.loads(lab.kubectl("get", "pods", "-l", "app=noted", "-o", "json"))["items"]
+@pytest.fixture(scope="module")
+def noted(noting: Lab) -> Iterator[Lab]:
+    """Two pods, one on each node."""
+    with held(noting, "noted", 2):
+        yield noting
+
+
+def annotations(lab: Lab, name: str = "noted") -> dict[str, str]:
+    items = json.loads(lab.kubectl("get", "pods", "-l", f"app={name}", "-o", "json"))["items"]
     return {item["metadata"]["name"]: item["metadata"].get("annotations", {}).get(KEY, "") for item in items}
 
 
@@ -94,6 +104,8 @@ def test_a_uid_of_another_pod_is_refused_by_the_api_server(noted: Lab, victims: 
     assert "10.9.9.9" not in annotations(noted).values()
 
 
-def test_it_is_emptied_when_the_pod_has_gone_off_the_network(noted: Lab) -> None:
-    noted.kubectl("scale", "deployment", "noted", "--replicas=0")
-    wait_for("the notes are empty", lambda: set(annotations(noted).values()) == {""}, seconds=30)
+def test_it_is_emptied_when_the_pod_has_gone_off_the_network(noting: Lab) -> None:
+    with held(noting, "brief", 1):
+        wait_for("the address is noted", lambda: all(annotations(noting, "brief").values()), seconds=15)
+        noting.kubectl("scale", "deployment", "brief", "--replicas=0")
+        wait_for("the note is empty", lambda: set(annotations(noting, "brief").values()) == {""}, seconds=30)
