@@ -31,7 +31,6 @@ LABEL_ENICONFIG: Final = "k8s.amazonaws.com/eniConfig"
 DEFAULT_ENICONFIG: Final = "default"
 
 TAG_INSTANCE: Final = "node.k8s.amazonaws.com/instance_id"
-TAG_CREATED_AT: Final = "node.k8s.amazonaws.com/createdAt"
 TAG_CLUSTER: Final = "cluster.k8s.amazonaws.com/name"
 TAG_NO_MANAGE: Final = "node.k8s.amazonaws.com/no_manage"
 TAG_SUBNET_ROLE: Final = "kubernetes.io/role/cni"

@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 WRITE_SECONDS: Final = 10.0
 """A status is written at most this often; in scope ``cluster``, where the pools are at hand, also looked at."""
-NODE_SCOPE_SECONDS: Final = 60.0
-"""In scope ``node`` the leader lists all pools, so it looks less often."""
 _PROBLEMS: Final = frozenset(
     (
         Reason.ENICONFIG_INVALID,
