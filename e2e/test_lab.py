@@ -129,9 +129,11 @@ def test_a_name_that_a_node_cannot_have_is_refused_before_anything_is_made(bare:
 
 def test_the_api_server_can_be_killed_and_started(bare: Lab) -> None:
     bare.parts.stop("apiserver")
-    with pytest.raises(LabError, match="refused"):
-        bare.kubectl("get", "--raw=/readyz")
-    bare.parts.start_again("apiserver")
+    try:
+        with pytest.raises(LabError, match="refused"):
+            bare.kubectl("get", "--raw=/readyz")
+    finally:
+        bare.parts.start_again("apiserver")
     bare.wait_until("API server ready again", "get", "--raw=/readyz")
 
 

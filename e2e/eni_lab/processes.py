@@ -70,6 +70,20 @@ def has_become(pid: int, executable: str) -> bool:
     return False
 
 
+def is_running(pid: int) -> bool:
+    """Whether a thread of the process is left; its files and sockets are closed when none is.
+
+    The first thread of a killed process may be a zombie before the others have ended: a server seen as gone by that
+    alone still listens. proc_pid_stat(5), state and num_threads.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    state, threads = fields[0], int(fields[17])
+    return state not in {"Z", "X"} or threads > 1
+
+
 def number_in(pid: int, depth: int) -> int:
     """The number of a process in the pid namespace ``depth`` levels below this one's. proc(5), NSpid."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -153,10 +167,9 @@ class Parts:
         try:
             pid = int((self._layout.parts / f"{name}.pid").read_text())
             groups = Path(f"/proc/{pid}/cgroup").read_text()
-            zombie = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if zombie or f"/{self._cgroup.name}/" not in groups else pid
+        return pid if is_running(pid) and f"/{self._cgroup.name}/" in groups else None
 
     def _file(self, name: str) -> Path:
         return self._layout.parts / f"{name}.json"
