@@ -7,12 +7,13 @@ optional. ``crds/eniconfigs.yaml`` is generated from here by ``eni_crds.schema``
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field
+from msgspec import Meta
 
-from eni_crds.nodeippool import Condition, Contract, PolicySpec, Snat, SupplySubnet
+from eni_crds.contract import Contract
+from eni_crds.nodeippool import Condition, PolicySpec, Snat, SupplySubnet
 
-SubnetId = Annotated[str, Field(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
-SecurityGroupId = Annotated[str, Field(pattern=r"^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]
+SubnetId = Annotated[str, Meta(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
+SecurityGroupId = Annotated[str, Meta(pattern=r"^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]
 
 
 class SubnetPolicy(StrEnum):
@@ -26,7 +27,7 @@ class SubnetPolicy(StrEnum):
     """The one with the fewest free addresses that still has enough."""
 
 
-class SubnetSelector(Contract):
+class SubnetSelector(Contract, frozen=True):
     """Subnets by id, or by tag and zone. Of what is selected a node uses the subnets in its own zone."""
 
     ids: list[SubnetId] = []
@@ -46,7 +47,7 @@ class LabelOperator(StrEnum):
     DOES_NOT_EXIST = "DoesNotExist"
 
 
-class LabelRequirement(Contract):
+class LabelRequirement(Contract, frozen=True):
     """One requirement of a label selector (metav1.LabelSelectorRequirement)."""
 
     key: str
@@ -54,14 +55,14 @@ class LabelRequirement(Contract):
     values: list[str] = []
 
 
-class LabelSelector(Contract):
+class LabelSelector(Contract, frozen=True):
     """Nodes by label (metav1.LabelSelector); an empty one selects every node."""
 
     match_labels: dict[str, str] = {}
     match_expressions: list[LabelRequirement] = []
 
 
-class ENIConfigSpec(Contract):
+class ENIConfigSpec(Contract, frozen=True):
     """People's part. ``subnet`` and ``securityGroups`` mean what they mean to VPC CNI."""
 
     subnet: SubnetId | None = None
@@ -78,13 +79,13 @@ class ENIConfigSpec(Contract):
     """Of several whose selectors match the highest counts, 0 where it is not set; among equals the first by name."""
     policy: PolicySpec = PolicySpec()
     """Pool policy for nodes that use this ENIConfig; the NodeIPPool's own spec wins."""
-    tags: Annotated[dict[str, str], Field(max_length=40)] = {}
+    tags: Annotated[dict[str, str], Meta(max_length=40)] = {}
     """Extra tags on every ENI made from here; EC2 takes 50 in all."""
     snat: Snat | None = None
     """Translation for nodes that use this ENIConfig."""
 
 
-class ENIConfigStatus(Contract):
+class ENIConfigStatus(Contract, frozen=True):
     """What the leading operator knows of it."""
 
     nodes: int | None = None
@@ -97,7 +98,7 @@ class ENIConfigStatus(Contract):
     conditions: list[Condition] = []
 
 
-class ENIConfig(Contract):
+class ENIConfig(Contract, frozen=True):
     """The whole object."""
 
     metadata: dict[str, Any] = {}

@@ -5,26 +5,12 @@ Decides the shape of the object and who writes what: people ``spec``, the operat
 addresses (``eni_node_agent.ledger``). ``crds/nodeippools.yaml`` is generated from here by ``eni_crds.schema``.
 """
 
-from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from msgspec import field
 
-
-class Contract(BaseModel):
-    """Base of everything on the wire: camelCase there, snake_case here, unknown fields kept out of the way."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
-
-    def dump(self) -> dict[str, Any]:
-        """Returns the object as the API server takes it; absent stays absent."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-NonNegative = Annotated[int, Field(ge=0)]
-Cidr = Annotated[str, Field(json_schema_extra={"format": "cidr"})]
+from eni_crds.contract import Cidr, Contract, Instant, NonNegative, Positive
 
 
 class Mode(StrEnum):
@@ -42,36 +28,36 @@ class Family(StrEnum):
     IPV6 = "IPv6"
 
 
-class PolicySpec(Contract):
+class PolicySpec(Contract, frozen=True):
     """What people may ask of a pool; anything absent falls to ENIConfig, environment, default (in this order)."""
 
     mode: Mode | None = None
     """secondary, prefix or auto."""
-    warm_ips: NonNegative | None = Field(None, alias="warmIPs")
+    warm_ips: NonNegative | None = field(default=None, name="warmIPs")
     """Free addresses wanted beyond demand (WARM_IP_TARGET)."""
-    minimum_ips: NonNegative | None = Field(None, alias="minimumIPs")
+    minimum_ips: NonNegative | None = field(default=None, name="minimumIPs")
     """Least addresses held in all (MINIMUM_IP_TARGET)."""
     warm_prefixes: NonNegative | None = None
     """Free prefixes wanted beyond demand (WARM_PREFIX_TARGET)."""
-    warm_enis: NonNegative | None = Field(None, alias="warmENIs")
+    warm_enis: NonNegative | None = field(default=None, name="warmENIs")
     """Free ENIs' worth of addresses wanted beyond demand (WARM_ENI_TARGET)."""
-    maximum_enis: Annotated[int, Field(ge=1)] | None = Field(None, alias="maximumENIs")
+    maximum_enis: Positive | None = field(default=None, name="maximumENIs")
     """Most ENIs, the primary included (MAX_ENI)."""
-    maximum_pods: Annotated[int, Field(ge=1)] | None = None
+    maximum_pods: Positive | None = None
     """Most pod addresses worth holding; the kubelet's limit otherwise."""
-    maximum_ips: Annotated[int, Field(ge=1)] | None = Field(None, alias="maximumIPs")
+    maximum_ips: Positive | None = field(default=None, name="maximumIPs")
     """Hard ceiling on addresses held."""
     cooldown_seconds: NonNegative | None = None
     """Seconds an address rests before another pod may have it (IP_COOLDOWN_PERIOD)."""
     release_after_seconds: NonNegative | None = None
     """Seconds a surplus must last before it is given back."""
-    release_batch: Annotated[int, Field(ge=1)] | None = None
+    release_batch: Positive | None = None
     """Most CIDRs given back in one turn; all of the surplus otherwise."""
     drain_on_change: bool | None = None
     """True: when the ENIConfig changes, ENIs made from the former one are drained; otherwise they stay (VPC CNI)."""
 
 
-class NodeIPPoolSpec(Contract):
+class NodeIPPoolSpec(Contract, frozen=True):
     """People's part. All optional."""
 
     eni_config: str | None = None
@@ -112,14 +98,14 @@ class EniState(StrEnum):
     DETACHING = "detaching"
 
 
-class Releasing(Contract):
+class Releasing(Contract, frozen=True):
     """Half of the release handshake: give this CIDR back, and say so with this token."""
 
     cidr: Cidr
     token: str
 
 
-class SupplyEni(Contract):
+class SupplyEni(Contract, frozen=True, kw_only=True):
     """One interface as the agent needs it to program the host, and as a person wants to read it."""
 
     id: str
@@ -127,11 +113,11 @@ class SupplyEni(Contract):
     device_index: int
     network_card: int = 0
     role: EniRole
-    subnet_id: str = Field(alias="subnetID")
-    subnet_cidr: Cidr = Field(alias="subnetCIDR")
+    subnet_id: str = field(name="subnetID")
+    subnet_cidr: Cidr = field(name="subnetCIDR")
     gateway: str
     """The VPC router's address on this subnet: base plus one."""
-    primary_ip: str = Field(alias="primaryIP")
+    primary_ip: str = field(name="primaryIP")
     security_groups: list[str] = []
     state: EniState
     addresses: list[str] = []
@@ -140,27 +126,27 @@ class SupplyEni(Contract):
     """/28 prefixes; pods may have every address in them."""
     releasing: list[Releasing] = []
     """CIDRs on their way out: a single address as /32, or a prefix."""
-    subnet_ipv6_cidr: Cidr | None = Field(None, alias="subnetIPv6CIDR")
-    ipv6_prefixes: list[Cidr] = Field([], alias="ipv6Prefixes")
+    subnet_ipv6_cidr: Cidr | None = field(default=None, name="subnetIPv6CIDR")
+    ipv6_prefixes: list[Cidr] = field(default_factory=list, name="ipv6Prefixes")
     """/80 prefixes; pods may have every address in them. They stay as long as the ENI does."""
     excluded: str | None = None
     """Why no pod gets a new address of this ENI; absent when pods may."""
 
 
-class SupplyInstance(Contract):
+class SupplyInstance(Contract, frozen=True):
     """The EC2 instance behind the node."""
 
     id: str
     type: str
     zone: str
-    vpc_id: str = Field(alias="vpcID")
+    vpc_id: str = field(name="vpcID")
 
 
-class SupplyLimits(Contract):
+class SupplyLimits(Contract, frozen=True):
     """What this instance can hold."""
 
     enis: int
-    addresses_per_eni: int = Field(alias="addressesPerENI")
+    addresses_per_eni: int = field(name="addressesPerENI")
     """IPv4 slots of an ENI, its primary included; a slot holds an address or a prefix."""
     maximum_pods: int
     """Pods this instance can address under the policy in force, two on the host's network included."""
@@ -168,7 +154,7 @@ class SupplyLimits(Contract):
     """ENIs each network card takes, card 0 first."""
 
 
-class SupplySubnet(Contract):
+class SupplySubnet(Contract, frozen=True):
     """A subnet new ENIs may come from."""
 
     id: str
@@ -176,22 +162,22 @@ class SupplySubnet(Contract):
     cidr: Cidr
     free: int
     """Free addresses when last asked."""
-    exhausted_until: datetime | None = None
+    exhausted_until: Instant | None = None
     """It refused an address and is left alone until then."""
-    fragmented_until: datetime | None = None
+    fragmented_until: Instant | None = None
     """It refused a /28 and is asked for none until then."""
 
 
-class Snat(Contract):
+class Snat(Contract, frozen=True):
     """Whose address the world sees; where present it overrides the agent's environment."""
 
     external: bool | None = None
     """True: pods keep their address, something else translates (AWS_VPC_K8S_CNI_EXTERNALSNAT)."""
-    exclude_cidrs: list[Cidr] | None = Field(None, alias="excludeCIDRs")
+    exclude_cidrs: list[Cidr] | None = field(default=None, name="excludeCIDRs")
     """Destinations that see the pod's own address (AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS)."""
 
 
-class PolicyValue(Contract):
+class PolicyValue(Contract, frozen=True):
     """An effective setting and where it came from."""
 
     value: int | str
@@ -199,7 +185,7 @@ class PolicyValue(Contract):
     """pool, eniconfig, environment or default."""
 
 
-class Totals(Contract):
+class Totals(Contract, frozen=True):
     """Counts a person reads in ``kubectl get nodeippool``."""
 
     enis: int = 0
@@ -208,12 +194,12 @@ class Totals(Contract):
     """Pod addresses held: secondary addresses and 16 for each prefix."""
 
 
-class Supply(Contract):
+class Supply(Contract, frozen=True, kw_only=True):
     """The operator's part of the status."""
 
     instance: SupplyInstance
     limits: SupplyLimits
-    vpc_cidrs: list[Cidr] = Field([], alias="vpcCIDRs")
+    vpc_cidrs: list[Cidr] = field(default_factory=list, name="vpcCIDRs")
     policy: dict[str, PolicyValue] = {}
     """Effective policy by field name of ``spec.policy``."""
     eni_config: str | None = None
@@ -223,14 +209,14 @@ class Supply(Contract):
     generation: int = 0
     """Counts the ENIs that left: part of the next ENI's client token, so that a token never names a deleted ENI."""
     enis: list[SupplyEni] = []
-    families: list[Family] = [Family.IPV4]
-    vpc_ipv6_cidrs: list[Cidr] = Field([], alias="vpcIPv6CIDRs")
+    families: list[Family] = field(default_factory=lambda: [Family.IPV4])
+    vpc_ipv6_cidrs: list[Cidr] = field(default_factory=list, name="vpcIPv6CIDRs")
     subnets: list[SupplySubnet] = []
     """Where new ENIs may come from, the one asked first at the front."""
     snat: Snat | None = None
 
 
-class Leaving(Contract):
+class Leaving(Contract, frozen=True):
     """A handshake the agent has seen and that pods still hold up: nobody new gets an address of this CIDR."""
 
     cidr: Cidr
@@ -239,7 +225,7 @@ class Leaving(Contract):
     """Addresses of it that are assigned or cooling; never zero, or it would be in ``released``."""
 
 
-class CardUsage(Contract):
+class CardUsage(Contract, frozen=True):
     """Usage of one network card beside card 0."""
 
     network_card: int
@@ -249,7 +235,7 @@ class CardUsage(Contract):
     """Pods bound to this node that want an address of this card too and have none yet."""
 
 
-class Usage(Contract):
+class Usage(Contract, frozen=True):
     """The agent's part of the status: aggregates only, debounced."""
 
     assigned: int = 0
@@ -266,8 +252,8 @@ class Usage(Contract):
     """Handshakes that are held up by pods."""
     cards: list[CardUsage] = []
     """Network cards above 0 that have ENIs; what is assigned and cools there is part of the counts above."""
-    boot_id: str = Field("", alias="bootID")
-    reported_at: datetime | None = None
+    boot_id: str = field(default="", name="bootID")
+    reported_at: Instant | None = None
     """When the agent last spoke; renewed every few minutes though nothing changes."""
 
 
@@ -279,17 +265,17 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Condition(Contract):
+class Condition(Contract, frozen=True, kw_only=True):
     """A condition as in the Kubernetes API conventions (metav1.Condition)."""
 
     type: str
     status: ConditionStatus
     reason: str
     message: str = ""
-    last_transition_time: datetime
+    last_transition_time: Instant
 
 
-class NodeIPPoolStatus(Contract):
+class NodeIPPoolStatus(Contract, frozen=True):
     """What operator and agent say."""
 
     supply: Supply | None = None
@@ -297,7 +283,7 @@ class NodeIPPoolStatus(Contract):
     conditions: list[Condition] = []
 
 
-class NodeIPPool(Contract):
+class NodeIPPool(Contract, frozen=True):
     """The whole object, named after its node and owned by it."""
 
     metadata: dict[str, Any] = {}

@@ -79,7 +79,7 @@ class Reporter:
             return []
         wanting = (pod for pod in self._pods.values() if pod.every_card)
         pending = self._pending(wanting, (sandbox for sandbox in self._pool.waiting() if sandbox.every_card))
-        return [card.model_copy(update={"pending": pending}) for card in cards]
+        return [card.replace(pending=pending) for card in cards]
 
     def report(self) -> Report:
         """Returns usage and conditions."""

@@ -5,15 +5,15 @@ is what lets the agent start with the API server gone: no new pod can be bound w
 enough. That it belongs to this instance is settled by the kernel: ENIs are found by their MAC, and no other has it.
 """
 
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from eni_crds.conditions import ConditionType, Reason
+from eni_crds.contract import ContractError
 from eni_crds.names import POOL_GROUP, POOL_PLURAL, POOL_VERSION
 from eni_crds.nodeippool import Condition, ConditionStatus, NodeIPPool, Supply
 from eni_node_agent.cluster.api import Json, ListWatch, Selection
@@ -46,10 +46,10 @@ class SupplyFile:
     def load(self) -> Supply | None:
         """Returns what was saved last; None when there is nothing or it cannot be read, which is logged."""
         try:
-            return Supply.model_validate_json(self._path.read_bytes())
+            return Supply.parse(json.loads(self._path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             log.warning("saved supply cannot be used", extra={"path": str(self._path), "error": str(error)})
             return None
 
@@ -62,7 +62,7 @@ class SupplyFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(f".{self._path.name}.draft")
         with draft.open("w") as file:
-            file.write(supply.model_dump_json(by_alias=True, exclude_none=True))
+            file.write(json.dumps(supply.dump(), separators=(",", ":")))
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._path)
@@ -119,7 +119,7 @@ def _if_refused(condition: Condition | None) -> Condition | None:
 
 def _parse(document: Json) -> NodeIPPool | None:
     try:
-        return NodeIPPool.model_validate(document)
-    except ValidationError as error:
+        return NodeIPPool.parse(document)
+    except ContractError as error:
         log.error("NodeIPPool cannot be read; the last good supply stays", extra={"error": str(error)})  # noqa: TRY400
         return None

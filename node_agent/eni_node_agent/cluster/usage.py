@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
+from eni_crds.contract import Contract
 from eni_crds.names import AGENT_FIELD_MANAGER, POOL_GROUP, POOL_KIND, POOL_VERSION
-from eni_crds.nodeippool import Condition, Contract, Usage
+from eni_crds.nodeippool import Condition, Usage
 from eni_node_agent.cluster.api import ApiError, Apply, UnreachableError
 from eni_node_agent.cluster.reflector import Sleep
 from eni_node_agent.cluster.supply import POOLS_PATH
@@ -36,7 +37,7 @@ LONGEST_RETRY_SECONDS: Final = 10.0
 NOT_FOUND: Final = 404
 
 
-class Report(Contract):
+class Report(Contract, frozen=True):
     """The agent's part of the status."""
 
     usage: Usage
@@ -151,7 +152,7 @@ class UsageWriter:
         return self._poked.is_set()
 
     async def _write(self, report: Report) -> None:
-        stamped = report.usage.model_copy(update={"reported_at": datetime.now(UTC)})
+        stamped = report.usage.replace(reported_at=datetime.now(UTC))
         manifest = {
             "apiVersion": f"{POOL_GROUP}/{POOL_VERSION}",
             "kind": POOL_KIND,
@@ -176,6 +177,6 @@ class UsageWriter:
         self._poked.set()
 
 
-def _substance(report: Report) -> dict[str, Any]:
+def _substance(report: Report) -> Report:
     """Returns what is new only when it says something new: not the time of the report."""
-    return report.model_dump(exclude={"usage": {"reported_at"}})
+    return report.replace(usage=report.usage.replace(reported_at=None))

@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from eni_node_agent.cluster import conflist
 from eni_node_agent.cluster.supply import SupplyFile
 from eni_node_agent.inspection.views import AgentView
@@ -85,7 +83,7 @@ def _of(settings: Settings, journal: Journal) -> State:
     replay = journal.replay()
     try:
         supply = SupplyFile(settings.supply_path).load()
-    except (OSError, ValidationError):
+    except OSError:
         supply = None
     return State(
         node=settings.node_name,

@@ -98,7 +98,7 @@ class State:
         return cls(
             **fields,
             **lists,
-            supply=None if supply is None else Supply.model_validate(supply),
+            supply=None if supply is None else Supply.parse(supply),
             holdings=tuple(holdings),
         )
 

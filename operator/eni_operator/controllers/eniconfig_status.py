@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from pydantic import ValidationError
-
 from eni_crds.conditions import ConditionType, Reason
+from eni_crds.contract import ContractError
 from eni_crds.eniconfig import ENIConfig, ENIConfigStatus
 from eni_crds.names import ENICONFIG_GROUP, ENICONFIG_KIND, ENICONFIG_VERSION
 from eni_crds.nodeippool import Condition, ConditionStatus, SupplySubnet
@@ -55,8 +54,8 @@ def use_of(pool: KubeObject) -> Use | None:
     if not name:
         return None
     try:
-        subnets = tuple(SupplySubnet.model_validate(item) for item in supply.get("subnets") or [])
-    except ValidationError:
+        subnets = tuple(SupplySubnet.parse(item) for item in supply.get("subnets") or [])
+    except ContractError:
         subnets = ()
     problems = [c for c in status.get("conditions") or [] if c.get("reason") in _PROBLEMS]
     problem = problems[0] if problems else {}
@@ -103,11 +102,9 @@ def _latest(instants: Iterable[datetime | None], now: float) -> datetime | None:
 
 def _ready(config: KubeObject, uses: Sequence[Use]) -> tuple[ConditionStatus, str, str]:
     try:
-        ENIConfig.model_validate({**config, "status": {}})
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        return ConditionStatus.FALSE, Reason.ENICONFIG_INVALID, f"cannot be read: {field}: {first['msg']}"
+        ENIConfig.parse({**config, "status": {}})
+    except ContractError as error:
+        return ConditionStatus.FALSE, Reason.ENICONFIG_INVALID, f"cannot be read: {error}"
     if not uses:
         return ConditionStatus.UNKNOWN, Reason.ENICONFIG_UNUSED, "no node uses it, so nobody knows whether it works"
     hindered = Counter(use.reason for use in uses if use.reason)
@@ -134,8 +131,8 @@ def _condition(
 def written_status(config: KubeObject) -> ENIConfigStatus:
     """Returns the status an ENIConfig has; an empty one where it cannot be read."""
     try:
-        return ENIConfigStatus.model_validate(config.get("status") or {})
-    except ValidationError:
+        return ENIConfigStatus.parse(config.get("status") or {})
+    except ContractError:
         return ENIConfigStatus()
 
 

@@ -8,8 +8,7 @@ What is taken from it is decided by ``planning.sourcing`` (subnets, groups) and 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
+from eni_crds.contract import ContractError
 from eni_crds.eniconfig import ENIConfig, ENIConfigSpec, LabelOperator, LabelRequirement, LabelSelector
 from eni_crds.names import DEFAULT_ENICONFIG, LABEL_EXTERNAL_ENICONFIG
 from eni_operator.controllers.kube import KubeObject
@@ -92,8 +91,6 @@ def _choice(name: str, named_by: str, found: KubeObject | None, *, is_insisted_o
 def _read(found: KubeObject) -> tuple[ENIConfigSpec | None, str]:
     """Returns the spec, or why it cannot be read: VPC CNI's own definition of the kind checks less than ours."""
     try:
-        return ENIConfig.model_validate({"spec": found.get("spec") or {}}).spec, ""
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        return None, f"cannot be read: {field}: {first['msg']}"
+        return ENIConfig.parse({"spec": found.get("spec") or {}}).spec, ""
+    except ContractError as error:
+        return None, f"cannot be read: {error}"

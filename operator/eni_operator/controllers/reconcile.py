@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pydantic import ValidationError
-
+from eni_crds.contract import ContractError
 from eni_crds.names import POOL_GROUP, POOL_KIND, POOL_VERSION
 from eni_crds.nodeippool import NodeIPPool, Supply
 from eni_operator import metrics, vpc_cni_metrics
@@ -180,10 +179,10 @@ class Reconciler:
             self.observed.pool = await self._kube.apply_pool(_new_pool(node))
         raw = self.observed.pool
         try:
-            pool = NodeIPPool.model_validate(raw)
-        except ValidationError:
+            pool = NodeIPPool.parse(raw)
+        except ContractError:
             log.exception("the status of the pool cannot be read and is written anew")
-            pool = NodeIPPool.model_validate({**raw, "status": {}})
+            pool = NodeIPPool.parse({**raw, "status": {}})
         uid = raw["metadata"].get("uid", "")
         if uid != self._adopted_uid:
             self._publisher.take_over(pool.status)

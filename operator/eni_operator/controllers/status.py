@@ -138,12 +138,11 @@ def _totals(enis: Sequence[SupplyEni]) -> Totals:
 
 def _policy(policy: Policy) -> dict[str, PolicyValue]:
     """Names settings as ``spec.policy`` does on the wire: ``warmIPs``."""
-    values = {}
+    values, wire_names = {}, PolicySpec.wire_names()
     for name, origin in sorted(policy.origins.items()):
         value = getattr(policy, name)
         if value is not None:
-            wire = PolicySpec.model_fields[name].alias or name
-            values[wire] = PolicyValue(value=_plain(value), origin=str(origin))
+            values[wire_names[name]] = PolicyValue(value=_plain(value), origin=str(origin))
     return values
 
 

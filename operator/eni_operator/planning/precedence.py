@@ -33,7 +33,7 @@ DEFAULT_RELEASE_AFTER_SECONDS: Final = 5
 DEFAULT_HEADROOM: Final = 1
 """One free address lets the next pod start while the pool grows for the one after it."""
 
-_FIELDS: Final = tuple(PolicySpec.model_fields)
+_FIELDS: Final = tuple(PolicySpec.wire_names())
 _IP_TARGETS: Final = ("warm_ips", "minimum_ips")
 _STRENGTH: Final = tuple(Origin)
 

@@ -101,10 +101,10 @@ def sight(host: Host) -> Kernel:
 @pytest.fixture
 def world(node: Node) -> Iterator[World]:
     enis = [
-        supply_eni(port).model_copy(update={"ipv6_prefixes": [PREFIXES[place]]})
+        supply_eni(port).replace(ipv6_prefixes=[PREFIXES[place]])
         for port, place in ((PRIMARY, "primary"), (SECONDARY, "secondary"))
     ]
-    supply = supply_of(*enis).model_copy(update={"families": [Family.IPV4, Family.IPV6]})
+    supply = supply_of(*enis).replace(families=[Family.IPV4, Family.IPV6])
     converger = node.do(Converger, NetworkSettings(), Path("/proc/sys"))
     state = node.do(converger.converge, supply).state
     node.do(converger.host.close)

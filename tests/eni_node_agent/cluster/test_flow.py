@@ -236,9 +236,7 @@ def silent(why: str) -> Refusal:
     return Refusal("OperatorSilent", why)
 
 
-UNKNOWN = FULL.model_copy(
-    update={"type": "Ready", "status": ConditionStatus.FALSE, "reason": "UnknownInstance", "message": "no i-1"}
-)
+UNKNOWN = FULL.replace(type="Ready", status=ConditionStatus.FALSE, reason="UnknownInstance", message="no i-1")
 
 
 async def test_without_a_supply_it_says_who_is_silent(world: World) -> None:
@@ -292,9 +290,7 @@ async def test_a_pool_for_ipv6_alone_is_served(world: World) -> None:
 
 
 async def test_says_how_far_the_operator_is(world: World) -> None:
-    growing = FULL.model_copy(
-        update={"type": "Ready", "status": ConditionStatus.FALSE, "reason": "Growing", "message": "to 8"}
-    )
+    growing = FULL.replace(type="Ready", status=ConditionStatus.FALSE, reason="Growing", message="to 8")
     world.take(supply(eni(0)), growing)
     await eventually(lambda: not world.flow.problem, "the primary serves")
     assert world.flow.explain() == Refusal("Growing", "to 8")

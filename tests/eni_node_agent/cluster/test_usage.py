@@ -16,7 +16,7 @@ BASE = Usage(assigned=5, free=3, pending=0)
 
 
 def report(**changes: Any) -> Report:
-    return Report(usage=BASE.model_copy(update=changes), conditions=[])
+    return Report(usage=BASE.replace(**changes), conditions=[])
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ class World:
         self.written.append((self.time.now, manifest))
 
     def say(self, **changes: Any) -> None:
-        self.truth = Report(usage=self.truth.usage.model_copy(update=changes), conditions=[])
+        self.truth = Report(usage=self.truth.usage.replace(**changes), conditions=[])
         self.writer.poke()
 
     async def settle(self, seconds: float = 10.0) -> None:
@@ -146,7 +146,7 @@ def let_pods_come(world: World, *, every: float, seconds: float) -> None:
 
     def now_true() -> Report:
         come = 1 + int(min(world.time.now - began, seconds) / every)
-        return Report(usage=before.usage.model_copy(update={"pending": come}), conditions=[])
+        return Report(usage=before.usage.replace(pending=come), conditions=[])
 
     world.writer._report = now_true
     world.writer.poke()

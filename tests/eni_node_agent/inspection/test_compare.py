@@ -240,7 +240,7 @@ FURTHER = PodLink("mNicIf1", "eni4567", eni(1).id, ("10.0.2.1",))
 
 def with_links(*links: PodLink) -> Views:
     """Returns a node whose one sandbox has these links, and everything about them in order."""
-    primary = PRIMARY.model_copy(update={"ipv6_prefixes": ["2001:db8:0:0:1::/80"]})
+    primary = PRIMARY.replace(ipv6_prefixes=["2001:db8:0:0:1::/80"])
     held = replace(WEB, links=links)
     state = replace(STATE, supply=supply(primary, SECONDARY), holdings=(held,))
     ends = {link.host_ifname: HostLink("ee:58:00:00:00:01", is_up=True, kind="veth") for link in links}

@@ -44,13 +44,13 @@ def test_network_settings() -> None:
 
 def test_pool_settings() -> None:
     policy = {"warmIPs": PolicyValue(value=5, origin="environment"), "warmENIs": PolicyValue(value=1, origin="pool")}
-    seen = SUPPLY.model_copy(update={"policy": policy, "eni_config": "zone-a"})
+    seen = SUPPLY.replace(policy=policy, eni_config="zone-a")
     held_to("ipamd-env-settings", vpc_cni.pool_settings(seen))
 
 
 @pytest.mark.parametrize(("name", "expected"), [(None, "default"), ("zone-a", "zone-a")])
 def test_the_eni_config_is_a_name(name: str | None, expected: str) -> None:
-    assert vpc_cni.eni_config(SUPPLY.model_copy(update={"eni_config": name})) == expected
+    assert vpc_cni.eni_config(SUPPLY.replace(eni_config=name)) == expected
 
 
 def test_an_unknown_path_lists_the_four() -> None:

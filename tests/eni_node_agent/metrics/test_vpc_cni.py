@@ -27,7 +27,7 @@ def pool(seen: Supply | None, *assigned: str) -> Pool:
 
 
 def in_mode(seen: Supply, mode: Mode) -> Supply:
-    return seen.model_copy(update={"policy": {"mode": PolicyValue(value=mode.value, origin="pool")}})
+    return seen.replace(policy={"mode": PolicyValue(value=mode.value, origin="pool")})
 
 
 def test_counts_what_is_there() -> None:
@@ -46,12 +46,12 @@ def test_single_addresses_are_counted_together_and_prefixes_each() -> None:
 
 
 def test_of_a_pod_with_both_families_one_address_is_counted() -> None:
-    both = eni(0, addresses=SINGLE).model_copy(update={"ipv6_prefixes": ["2001:db8:0:0:1::/80"]})
-    dual = supply(both).model_copy(update={"families": [AddressFamily.IPV4, AddressFamily.IPV6]})
+    both = eni(0, addresses=SINGLE).replace(ipv6_prefixes=["2001:db8:0:0:1::/80"])
+    dual = supply(both).replace(families=[AddressFamily.IPV4, AddressFamily.IPV6])
     held = ("10.0.1.4", "2001:db8:0:0:1::7")
     assert values(pool(dual, *held))["assigned_ip_addresses"] == {(): 1}
     assert values(pool(dual, *held))["assigned_ip_per_cidr"][("2001:db8:0:0:1::/80",)] == 1
-    alone = dual.model_copy(update={"families": [AddressFamily.IPV6]})
+    alone = dual.replace(families=[AddressFamily.IPV6])
     assert values(pool(alone, held[1]))["assigned_ip_per_eni"] == {(eni(0).id,): 1}
 
 

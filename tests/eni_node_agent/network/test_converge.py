@@ -163,7 +163,7 @@ def test_detaching_eni_contributes_nothing(node: Node, converger: Converger) -> 
 
 def test_translation_follows_the_supply_and_is_no_repair(node: Node, converger: Converger) -> None:
     def listing(snat: Snat | None) -> str:
-        convergence = node.do(converger.converge, BOTH.model_copy(update={"snat": snat}))
+        convergence = node.do(converger.converge, BOTH.replace(snat=snat))
         assert (convergence.state.problems, convergence.repairs) == ((), ())
         return node.run(["nft", "list", "table", "ip", "eni-agent"]).stdout
 
@@ -204,7 +204,7 @@ def test_address_a_dhcp_client_put_on_the_eni_loses_its_connected_route(node: No
 
 
 def test_device_on_another_network_card_has_a_table_of_its_own(node: Node, converger: Converger) -> None:
-    eni = supply_eni(SECONDARY).model_copy(update={"network_card": 2, "device_index": 3})
+    eni = supply_eni(SECONDARY).replace(network_card=2, device_index=3)
     node.do(converger.converge, supply_of(PRIMARY, eni))
     assert len(routes(node, 10203)) == 2
 

@@ -56,7 +56,7 @@ def rules_of(state: HostState) -> set[Rule]:
     [(0, 1, 2), (0, 14, 15), (1, 1, 10101), (2, 3, 10203)],
 )
 def test_table_has_the_number_vpc_cni_gives_it(card: int, device: int, table: int) -> None:
-    eni = supply_eni(SECONDARY).model_copy(update={"network_card": card, "device_index": device})
+    eni = supply_eni(SECONDARY).replace(network_card=card, device_index=device)
     assert table_of(eni) == table
 
 
@@ -71,7 +71,7 @@ def test_primary_brings_no_source_rule_no_route_and_no_address() -> None:
 
 
 def test_neighbouring_addresses_share_a_rule() -> None:
-    eni = supply_eni(SECONDARY).model_copy(update={"addresses": ["10.0.1.32", "10.0.1.33"], "prefixes": []})
+    eni = supply_eni(SECONDARY).replace(addresses=["10.0.1.32", "10.0.1.33"], prefixes=[])
     assert Rule(1536, 2, "10.0.1.32/31") in rules_of(state_of(supply_of(PRIMARY, eni)))
 
 
@@ -81,7 +81,7 @@ def test_source_rules_cover_exactly_what_the_eni_has(hosts: set[int], prefixes: 
         "addresses": [f"10.0.1.{host}" for host in hosts],
         "prefixes": [f"10.0.3.{16 * prefix}/28" for prefix in prefixes],
     }
-    state = state_of(supply_of(PRIMARY, supply_eni(SECONDARY).model_copy(update=update)))
+    state = state_of(supply_of(PRIMARY, supply_eni(SECONDARY).replace(**update)))
     covered = [rule.source for rule in rules_of(state) if rule.priority == 1536]
     addresses = [str(address) for source in covered if source for address in IPv4Network(source)]
     owned = {*update["addresses"], *(str(each) for prefix in update["prefixes"] for each in IPv4Network(prefix))}
@@ -99,7 +99,7 @@ def test_source_rules_cover_exactly_what_the_eni_has(hosts: set[int], prefixes: 
     ids=str,
 )
 def test_eni_that_does_not_serve_is_left_alone(update: dict[str, object]) -> None:
-    eni = supply_eni(SECONDARY).model_copy(update=update)
+    eni = supply_eni(SECONDARY).replace(**update)
     assert state_of(supply_of(PRIMARY, eni)) == state_of(supply_of(PRIMARY))
 
 
@@ -115,7 +115,7 @@ def test_eni_that_does_not_serve_is_left_alone(update: dict[str, object]) -> Non
     ids=str,
 )
 def test_eni_that_comes_or_carries_pods_is_set_up(update: dict[str, object]) -> None:
-    eni = supply_eni(SECONDARY).model_copy(update=update)
+    eni = supply_eni(SECONDARY).replace(**update)
     assert state_of(supply_of(PRIMARY, eni)) == state_of()
 
 
@@ -126,7 +126,7 @@ def test_eni_without_a_link_yet_contributes_nothing() -> None:
 
 
 def test_mac_in_capitals_finds_its_link() -> None:
-    eni = supply_eni(SECONDARY).model_copy(update={"mac": SECONDARY.mac.upper()})
+    eni = supply_eni(SECONDARY).replace(mac=SECONDARY.mac.upper())
     assert LinkSetting("ens6", 9001) in state_of(supply_of(PRIMARY, eni)).items
 
 
@@ -178,7 +178,7 @@ HOSTS_OWN = NetworkSettings(external_snat=True, exclude_snat_cidrs=("192.168.0.0
 def test_supply_overrides_the_settings_of_translation(
     *, snat: SupplySnat | None, external: bool, exempt: tuple[str, ...] | None
 ) -> None:
-    found = firewall_of(HOSTS_OWN, BOTH.model_copy(update={"snat": snat})).snat
+    found = firewall_of(HOSTS_OWN, BOTH.replace(snat=snat)).snat
     assert (found is None) == external
     assert (found.exempt if found else None) == exempt
 
@@ -208,7 +208,7 @@ def test_node_lends_its_address_of_the_family_the_pool_has_not(
     v4: tuple[str, str] | None,
     v6: tuple[str, None] | None,
 ) -> None:
-    supply = BOTH.model_copy(update={"families": families})
+    supply = BOTH.replace(families=families)
     found = {each.family: each.egress for each in firewalls_of(settings, supply)}
     assert {family: (egress.cidr, egress.address) if egress else None for family, egress in found.items()} == {
         Family.IPV4: v4,
@@ -217,7 +217,7 @@ def test_node_lends_its_address_of_the_family_the_pool_has_not(
 
 
 def test_secondary_eni_without_an_ipv6_prefix_needs_nothing_of_ipv6() -> None:
-    both = BOTH.model_copy(update={"families": [Family.IPV4, Family.IPV6]})
+    both = BOTH.replace(families=[Family.IPV4, Family.IPV6])
     assert not any(isinstance(item, Route) and item.family is Family.IPV6 for item in state_of(both).items)
 
 
@@ -229,8 +229,8 @@ def test_prefix_of_pods_links_that_an_eni_has_too_is_refused(prefix: str, link: 
 
 @given(st.permutations(BOTH.enis), st.sampled_from([[Family.IPV4], [Family.IPV6], [Family.IPV4, Family.IPV6]]))
 def test_order_of_enis_is_nothing_to_the_state(enis: list[SupplyEni], families: list[Family]) -> None:
-    one = BOTH.model_copy(update={"families": families})
-    other = one.model_copy(update={"enis": enis})
+    one = BOTH.replace(families=families)
+    other = one.replace(enis=enis)
     assert dict(state_of(one).items) == dict(state_of(other).items)
 
 

@@ -28,7 +28,7 @@ async def test_looks_are_counted_by_how_they_ended(network: HostNetwork, node: N
     assert network.looks == {"success": 1}
     node.run(["ip", "rule", "add", "from", "10.0.1.48/28", "lookup", "99", "priority", "1536"])
     bad = supply_of(PRIMARY, SECONDARY)
-    bad = bad.model_copy(update={"enis": [bad.enis[0].model_copy(update={"primary_ip": "here"}), *bad.enis[1:]]})
+    bad = bad.replace(enis=[bad.enis[0].replace(primary_ip="here"), *bad.enis[1:]])
     await network.ensure(bad)
     assert network.looks == {"success": 1, "error": 1}
 

@@ -343,7 +343,7 @@ async def test_pods_come_and_go_without_a_look_at_the_host(watched: Watched, nod
 
 async def test_malformed_supply_is_a_problem_and_no_crash(watched: Watched) -> None:
     await watched.network.ensure(BOTH)
-    broken = BOTH.enis[1].model_copy(update={"prefixes": ["10.0.1.300/28"]})
+    broken = BOTH.enis[1].replace(prefixes=["10.0.1.300/28"])
     state = await watched.network.ensure(supply_of(PRIMARY, broken))
     assert "10.0.1.300" in state.problems[0]
     assert state.ready == READY

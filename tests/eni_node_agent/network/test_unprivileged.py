@@ -25,7 +25,7 @@ from eni_crds.nodeippool import Supply
 from eni_node_agent.network.converge import Converger
 from eni_node_agent.network.desired import NetworkSettings
 converger = Converger(NetworkSettings(), Path(sys.argv[1]))
-state = converger.converge(Supply.model_validate_json(sys.stdin.read())).state
+state = converger.converge(Supply.parse(json.load(sys.stdin))).state
 print(json.dumps([sorted(state.ready), list(state.problems)]))
 """
 

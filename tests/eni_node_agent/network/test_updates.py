@@ -28,10 +28,10 @@ def supply_after(update: int) -> Supply:
     """Returns supplies that differ in all that may change while pods run, in periods of 2, 3, 4 and 5 updates."""
     grown = ["10.0.1.25", "10.0.1.26", "10.0.1.27"] if update % 2 else []
     prefixes = [*SECONDARY.prefixes, *(["10.0.1.32/28"] if update % 3 else [])]
-    eni = supply_eni(SECONDARY).model_copy(update={"addresses": [*SECONDARY.addresses, *grown], "prefixes": prefixes})
+    eni = supply_eni(SECONDARY).replace(addresses=[*SECONDARY.addresses, *grown], prefixes=prefixes)
     cidrs = (VPC, *(["100.64.0.0/16"] if update % 4 else []))
     snat = Snat(exclude_cidrs=["203.0.113.0/24"]) if update % 5 else None
-    return supply_of(PRIMARY, eni, vpc_cidrs=cidrs).model_copy(update={"snat": snat})
+    return supply_of(PRIMARY, eni, vpc_cidrs=cidrs).replace(snat=snat)
 
 
 @pytest.fixture
@@ -119,8 +119,8 @@ def test_no_step_between_two_supplies_takes_a_pod_its_rule(before: frozenset[int
 
 
 def state_with(hosts: frozenset[int]) -> HostState:
-    eni = supply_eni(SECONDARY).model_copy(update={"addresses": [f"10.0.1.{32 + host}" for host in hosts]})
-    return desired(supply_of(PRIMARY, eni.model_copy(update={"prefixes": []})), NetworkSettings(), IFNAMES)
+    eni = supply_eni(SECONDARY).replace(addresses=[f"10.0.1.{32 + host}" for host in hosts])
+    return desired(supply_of(PRIMARY, eni.replace(prefixes=[])), NetworkSettings(), IFNAMES)
 
 
 def table_for(host: int, rules: set[Rule]) -> int | None:

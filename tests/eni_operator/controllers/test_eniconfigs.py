@@ -82,7 +82,7 @@ def test_of_fitting_selectors_the_highest_priority_counts_and_then_the_name() ->
     ],
 )
 def test_a_selector_means_what_it_means_to_kubernetes(selector: dict[str, Any], *, fits: bool) -> None:
-    assert eniconfigs.matches(LabelSelector.model_validate(selector), {"a": "1"}) == fits
+    assert eniconfigs.matches(LabelSelector.parse(selector), {"a": "1"}) == fits
 
 
 def test_an_eniconfig_that_cannot_be_read_names_the_field() -> None:

@@ -167,9 +167,7 @@ def test_vpc_cnis_event_comes_once_while_access_is_denied() -> None:
 
 def test_an_event_does_not_change_with_the_time_of_the_next_try() -> None:
     bad = condition(ConditionType.THROTTLED, ok=True, reason=Reason.THROTTLED)
-    told = [
-        notices([], [bad.model_copy(update={"message": f"EC2 throttles{NEXT_TRY}{at}"})]) for at in ("12:00", "12:05")
-    ]
+    told = [notices([], [bad.replace(message=f"EC2 throttles{NEXT_TRY}{at}")]) for at in ("12:00", "12:05")]
     assert told[0] == told[1] != []
 
 

@@ -15,7 +15,7 @@ TRACE = ((0, 10), (60, 25), (150, 10), (240, 30), (330, 5))
 
 
 def timed_pool(type_: str, **policy: object) -> TimedPool:
-    spec = NodeIPPoolSpec(policy=PolicySpec.model_validate(policy))
+    spec = NodeIPPoolSpec(policy=PolicySpec.parse(policy))
     return TimedPool(instance_of(type_), precedence.resolve(spec, None, EnvironmentPolicy()))
 
 

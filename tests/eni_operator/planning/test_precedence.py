@@ -11,8 +11,8 @@ from eni_operator.planning import precedence
 
 def resolve(pool: dict[str, Any] | None = None, eniconfig: dict[str, Any] | None = None, **environment: Any) -> Policy:
     return precedence.resolve(
-        NodeIPPoolSpec(policy=PolicySpec.model_validate(pool or {})),
-        None if eniconfig is None else PolicySpec.model_validate(eniconfig),
+        NodeIPPoolSpec(policy=PolicySpec.parse(pool or {})),
+        None if eniconfig is None else PolicySpec.parse(eniconfig),
         EnvironmentPolicy(**environment),
     )
 
@@ -155,7 +155,7 @@ NUMBER = st.none() | st.integers(1, 60)
 SPECS = st.builds(
     PolicySpec,
     mode=st.none() | st.sampled_from(Mode),
-    **{name: NUMBER for name in PolicySpec.model_fields if name not in ("mode", "drain_on_change")},
+    **{name: NUMBER for name in PolicySpec.wire_names() if name not in ("mode", "drain_on_change")},
     drain_on_change=st.none() | st.booleans(),
 )
 ENVIRONMENTS = st.builds(
@@ -176,7 +176,7 @@ def test_a_value_in_force_is_that_of_its_origin_and_no_stronger_level_sets_it(
 ) -> None:
     policy = precedence.resolve(NodeIPPoolSpec(policy=pool), eniconfig, environment)
     levels = {Origin.POOL: pool, Origin.ENICONFIG: eniconfig, Origin.ENVIRONMENT: environment}
-    for name in PolicySpec.model_fields:
+    for name in PolicySpec.wire_names():
         told = {origin: getattr(level, name, None) for origin, level in levels.items()}
         told = {origin: value for origin, value in told.items() if value is not None}
         if name in policy.origins and policy.origins[name] is not Origin.DEFAULT:

@@ -24,7 +24,7 @@ CUSTOM = Rules(custom_networking=True)
 
 
 def config(**spec: Any) -> Choice:
-    return Choice("pods", "a label", ENIConfigSpec.model_validate(spec))
+    return Choice("pods", "a label", ENIConfigSpec.parse(spec))
 
 
 def asked(rules: Rules, choice: Choice | None, *found: Subnet) -> Source:

@@ -55,10 +55,10 @@ _GATEWAYS = {"fe80::1": "fe80::1/64", "169.254.1.1": "169.254.1.1/32"}
 def dual_supply(families: Sequence[Family]) -> Supply:
     """Returns a supply of both ENIs, each with a /80, for a pool of these families."""
     enis = [
-        supply_eni(port).model_copy(update={"ipv6_prefixes": [prefix], "subnet_ipv6_cidr": "2001:db8:0:1::/64"})
+        supply_eni(port).replace(ipv6_prefixes=[prefix], subnet_ipv6_cidr="2001:db8:0:1::/64")
         for port, prefix in ((PRIMARY, PRIMARY_PREFIX), (SECONDARY, SECONDARY_PREFIX))
     ]
-    return supply_of(*enis).model_copy(update={"families": list(families)})
+    return supply_of(*enis).replace(families=list(families))
 
 
 def asks(asker: Host, address: str, port: int = PORT) -> str:

@@ -126,7 +126,7 @@ def _key(pod: str) -> SandboxKey:
 
 
 def _without_rest(supply: Supply) -> Supply:
-    return supply.model_copy(update={"policy": {**supply.policy, "cooldownSeconds": PolicyValue(value=0, origin="-")}})
+    return supply.replace(policy={**supply.policy, "cooldownSeconds": PolicyValue(value=0, origin="-")})
 
 
 @cache

@@ -108,7 +108,7 @@ class MemoryKube:
         if not raw:
             return None
         if self._parsed is None or self._parsed[0] is not raw:
-            self._parsed = (raw, Supply.model_validate(raw))
+            self._parsed = (raw, Supply.parse(raw))
         return self._parsed[1]
 
 

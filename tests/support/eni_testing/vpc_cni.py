@@ -74,7 +74,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
 def leftover_supply(*, cooldown_seconds: int = 30) -> Supply:
     """Returns what the operator says of the node: the ENIs VPC CNI has made."""
     policy = {"cooldownSeconds": PolicyValue(value=cooldown_seconds, origin="pool")}
-    return supply_of(PRIMARY, SECONDARY).model_copy(update={"policy": policy})
+    return supply_of(PRIMARY, SECONDARY).replace(policy=policy)
 
 
 class LeftNode(AgentNode):

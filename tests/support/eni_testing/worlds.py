@@ -16,7 +16,7 @@ def policy_of(*, paused: bool = False, **fields: Any) -> Policy:
     ``families`` is the spec's own, all others are of ``spec.policy``.
     """
     families: list[Family] | None = fields.pop("families", None)
-    spec = NodeIPPoolSpec(policy=PolicySpec.model_validate(fields), paused=paused, families=families)
+    spec = NodeIPPoolSpec(policy=PolicySpec.parse(fields), paused=paused, families=families)
     return precedence.resolve(spec, None, EnvironmentPolicy())
 
 
