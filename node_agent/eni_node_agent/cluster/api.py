@@ -3,7 +3,7 @@
 Apart from it so that whoever only needs the words does not pay for an HTTP client: the agent serves its socket first.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -36,7 +36,8 @@ class Selection(NamedTuple):
 class Listing(NamedTuple):
     """Objects at one moment."""
 
-    items: list[Json]
+    items: Iterator[Json]
+    """Each is made when it is asked for, and may raise as the list: 500 pods are 4 MB of JSON, and 25 as objects."""
     resource_version: str
 
 

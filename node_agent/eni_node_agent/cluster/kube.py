@@ -7,14 +7,14 @@ do) and knows no kinds. TLS, proxies and the rotation of the service account's t
 import contextlib
 import importlib
 import importlib.util
-import json
 import sys
 import types
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import aiohttp
+import msgspec
 
 from eni_node_agent.cluster.api import ApiError, Json, Listing, PatchKind, Selection, UnreachableError
 
@@ -69,8 +69,8 @@ class KubeApi:
         with _outages():
             response = await self._request("GET", selection.path, parameters, timeout=timeout)
             async with response:
-                document = await response.json()
-            return Listing(document.get("items") or [], document["metadata"]["resourceVersion"])
+                found = msgspec.json.decode(await _body(response), type=_Collection)
+        return Listing(_documents(found.items or ()), found.metadata.resource_version)
 
     async def watch_objects(
         self, selection: Selection, resource_version: str, server_seconds: int
@@ -139,6 +139,26 @@ class KubeApi:
         return response
 
 
+class _CollectionMetadata(msgspec.Struct):
+    """Of a metav1.ListMeta."""
+
+    resource_version: str = msgspec.field(name="resourceVersion")
+
+
+class _Collection(msgspec.Struct):
+    """A list as it comes, of which each object is still JSON."""
+
+    metadata: _CollectionMetadata
+    items: list[msgspec.Raw] | None = None
+
+
+def _documents(items: Iterable[msgspec.Raw]) -> Iterator[Json]:
+    for item in items:
+        with _outages():
+            document: Json = msgspec.json.decode(item)
+        yield document
+
+
 @contextlib.contextmanager
 def _outages() -> Iterator[None]:
     """Calls by one name what can befall a request; the last four are an answer that is no answer."""
@@ -149,7 +169,7 @@ def _outages() -> Iterator[None]:
 
 
 def _event(line: bytes) -> Json:
-    event: Json = json.loads(line)
+    event: Json = msgspec.json.decode(line)
     if event["type"] == "ERROR":
         status = event["object"]
         raise ApiError(int(status.get("code", 500)), str(status.get("message", "")))
@@ -159,9 +179,17 @@ def _event(line: bytes) -> Json:
 def _message(text: str) -> str:
     """Returns the sentence in a metav1.Status, or the beginning of whatever a proxy said instead."""
     try:
-        return str(json.loads(text)["message"])
+        return str(msgspec.json.decode(text)["message"])
     except (ValueError, KeyError, TypeError):
         return text[:200]
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytearray:
+    """Returns the whole body without a second copy of it, which aiohttp's own ``read`` makes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+    return body
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

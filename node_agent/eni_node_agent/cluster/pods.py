@@ -39,7 +39,7 @@ def follow_pods(api: ListWatch, node: str, changed: Callable[[Mapping[str, Pod]]
 
 async def list_documents(api: ListWatch, node: str) -> list[Json]:
     """Returns all pods bound to a node as the API server has them; raises ApiError and UnreachableError."""
-    return (await api.list_objects(Selection(PODS_PATH, f"spec.nodeName={node}"))).items
+    return list((await api.list_objects(Selection(PODS_PATH, f"spec.nodeName={node}"))).items)
 
 
 def parse_pod(document: Json) -> Pod | None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
 from eni_node_agent.cluster.api import ApiError, Json, ListWatch, Selection, UnreachableError
@@ -75,8 +75,7 @@ class Reflector(Generic[T]):
         """Lists where there is nothing to go on from, watches until the watch ends."""
         if not self._version:
             listing = await self._api.list_objects(self._selection)
-            kept = ((item["metadata"]["uid"], self._keep(item)) for item in listing.items)
-            self._copy = {uid: value for uid, value in kept if value is not None}
+            self._copy = await self._reduced(listing.items)
             self._version = listing.resource_version
             self._answered()
             self._changed(self._copy)
@@ -90,6 +89,16 @@ class Reflector(Generic[T]):
                 self._take(event)
         if loop.time() - opened_at < SHORTEST_WATCH_SECONDS:
             await self._sleep(SHORTEST_WATCH_SECONDS)
+
+    async def _reduced(self, items: Iterator[Json]) -> dict[str, T]:
+        """Reads one object at a time and lets requests come in between: those of a full node take 30 ms."""
+        kept = {}
+        for item in items:
+            value = self._keep(item)
+            if value is not None:
+                kept[item["metadata"]["uid"]] = value
+            await asyncio.sleep(0)
+        return kept
 
     def _take(self, event: Json) -> None:
         metadata = event["object"]["metadata"]

@@ -45,6 +45,21 @@ class Copy:
 
 
 @asynccontextmanager
+async def answering(body: bytes) -> AsyncIterator[KubeApi]:
+    """Yields the API of something that has the same answer to everything."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    proxy = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = proxy.sockets[0].getsockname()[1]
+    async with proxy, api_of(ApiServer(url=f"http://127.0.0.1:{port}")) as api:
+        yield api
+
+
+@asynccontextmanager
 async def reflecting(server: ApiServer) -> AsyncIterator[Copy]:
     copy = Copy()
     async with api_of(server) as api:
@@ -144,17 +159,44 @@ async def test_outlasts_an_api_server_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"items": []}', "<html>a proxy</html>"])
 async def test_an_answer_that_is_no_answer_is_an_outage(text: str) -> None:
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
-        writer.write((head + text).encode())
-        await writer.drain()
-        writer.close()
-
-    proxy = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = proxy.sockets[0].getsockname()[1]
-    async with proxy, api_of(ApiServer(url=f"http://127.0.0.1:{port}")) as api:
+    async with answering(text.encode()) as api:
         with pytest.raises(UnreachableError):
             await api.list_objects(SELECTION)
+
+
+async def test_an_object_that_cannot_be_read_is_an_outage_too() -> None:
+    """The list is read first, its objects later."""
+    async with answering(b'{"metadata": {"resourceVersion": "7"}, "items": [{}, {"a": "\xff"}]}') as api:
+        listing = await api.list_objects(SELECTION)
+        assert next(listing.items) == {}
+        with pytest.raises(UnreachableError):
+            next(listing.items)
+
+
+async def test_the_pods_of_a_full_node_are_read_one_at_a_time_with_others_work_in_between() -> None:
+    turns, seen = 0, []
+
+    async def others_work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def keep(document: Json) -> str | None:
+        seen.append(turns)
+        return name_of(document)
+
+    async with ApiServer().serve() as server, api_of(server) as api:
+        for number in range(110):
+            await server.put(PODS, pod(f"web-{number}"))
+        copy = Copy()
+        following = asyncio.create_task(Reflector(api, SELECTION, keep=keep, changed=copy.changed).run())
+        working = asyncio.create_task(others_work())
+        await eventually(lambda: len(copy.names) == 110, "listed")
+        for task in (following, working):
+            task.cancel()
+        await asyncio.wait([following, working])
+    assert len(set(seen)) == 110
 
 
 async def test_a_watch_event_may_be_larger_than_a_buffer() -> None:
