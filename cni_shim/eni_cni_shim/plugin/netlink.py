@@ -154,17 +154,6 @@ def parse_attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def find_attribute(data: bytes, wanted: int) -> bytes | None:
-    """Returns one attribute's payload and looks no further, for messages of which little matters; None: not there."""
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if kind & 0x3FFF == wanted:
-            return data[offset + _ATTRIBUTE.size : offset + length]
-        offset += max(length + 3 & ~3, _ATTRIBUTE.size)
-    return None
-
-
 def _enter(netns: int) -> None:
     if _libc.setns(netns, _CLONE_NEWNET):
         number = ctypes.get_errno()

@@ -9,22 +9,19 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
 from eni_cni_shim.plugin import messages, netlink, pod_links, sysctls
 from eni_cni_shim.plugin.addresspool import Assignment, PodLink
 from eni_cni_shim.plugin.pod_links import Made
+from eni_cni_shim.plugin.workers import Workers
 
 RETIRED_GROUP: Final = 0x454E49
 """Link group ("ENI") of host ends that DEL has set down. Deleting one veth waits 20 ms for RCU; a group waits once."""
 REAP_SECONDS: Final = 0.05
 _OWN_NAMESPACE: Final = Path("/proc/thread-self/ns/net")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +40,8 @@ class PodNetwork:
     def __init__(self, proc_sys: Path = Path("/proc/sys")) -> None:
         """Makes the threads; ``proc_sys`` is where the sysctls of the calling thread's namespace can be written."""
         self._proc_sys = proc_sys
-        self._workers = ThreadPoolExecutor(2, "pod-network")
-        self._reaper = ThreadPoolExecutor(1, "veth-reaper")
+        self._workers = Workers(2, "pod-network")
+        self._reaper = Workers(1, "veth-reaper")
         self._timer: asyncio.TimerHandle | None = None
 
     async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
@@ -57,37 +54,28 @@ class PodNetwork:
             NetnsError: the descriptor is not of a network namespace other than the host's.
             PodNetworkError: the kernel refused; what was done is left for ``remove``.
         """
-        return await self._run(self._workers, add, netns, assignment, mtu, self._proc_sys)
+        return await self._workers.run(lambda: add(netns, assignment, mtu, self._proc_sys))
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
         """Returns in sentences where the kernel differs from what ``add`` has set up; raises as ``add`` does."""
-        return await self._run(self._workers, check, netns, assignment, mtu)
+        return await self._workers.run(lambda: check(netns, assignment, mtu))
 
     async def remove(self, assignment: Assignment) -> None:
         """Takes the sandbox off the network at once, its veths are deleted a moment later; raises PodNetworkError."""
-        if await self._run(self._workers, remove, assignment) and self._timer is None:
+        if await self._workers.run(lambda: remove(assignment)) and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(REAP_SECONDS, self._start_reaping)
 
     async def aclose(self) -> None:
         """Deletes what is still to be deleted and ends the threads."""
         if self._timer is not None:
             self._timer.cancel()
-        await self._run(self._reaper, reap)
-        self._workers.shutdown()
-        self._reaper.shutdown()
+        await self._reaper.run(reap)
+        self._workers.close()
+        self._reaper.close()
 
     def _start_reaping(self) -> None:
         self._timer = None  # from here on a removal starts the next round
-        self._reaper.submit(reap)
-
-    async def _run(self, executor: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A thread cannot be stopped: when the caller is cancelled, its undoing must not overtake the work."""
-        future = asyncio.get_running_loop().run_in_executor(executor, lambda: work(*args, **kwargs))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+        self._reaper.start(reap)
 
 
 def add(netns: int, assignment: Assignment, mtu: int, proc_sys: Path = Path("/proc/sys")) -> int:
