@@ -8,16 +8,20 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+Place = TypeVar("Place")
 
 
-class Workers:
+class Workers(Generic[Place]):
     """A fixed number of threads; to be used from one event loop and closed in the end."""
 
-    def __init__(self, count: int, name: str) -> None:
-        self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+    def __init__(self, count: int, name: str, workplace: Callable[[], AbstractContextManager[Place]]) -> None:
+        """Starts the threads; each works in a ``workplace`` of its own, which it opens before its first work."""
+        self._workplace = workplace
+        self._jobs: queue.SimpleQueue[Job[Place, Any] | None] = queue.SimpleQueue()
         # Daemons: an agent that ends without closing must not wait for them.
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(count)
@@ -25,7 +29,7 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[Place], T]) -> T:
         """Returns what the work returns, or raises what it raises, once a thread has done it.
 
         A thread cannot be stopped: when the caller is cancelled, the work is waited for all the same, so that its
@@ -38,7 +42,7 @@ class Workers:
             await job.ended()
             raise
 
-    def start(self, work: Callable[[], T]) -> "Job[T]":
+    def start(self, work: Callable[[Place], T]) -> "Job[Place, T]":
         """Has a thread do the work; nobody need wait for it."""
         job = Job(work, asyncio.get_running_loop())
         self._jobs.put(job)
@@ -52,25 +56,26 @@ class Workers:
             thread.join()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job.do()
-            del job  # what it holds is not to live until the next
+        with self._workplace() as place:
+            while (job := self._jobs.get()) is not None:
+                job.do(place)
+                del job  # what it holds is not to live until the next
 
 
-class Job(Generic[T]):
+class Job(Generic[Place, T]):
     """One piece of work and its caller."""
 
-    def __init__(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, work: Callable[[Place], T], loop: asyncio.AbstractEventLoop) -> None:
         self.answer: asyncio.Future[T] = loop.create_future()
         self._work = work
         self._loop = loop
         self._is_over = False
         self._watcher: asyncio.Future[None] | None = None
 
-    def do(self) -> None:
+    def do(self, place: Place) -> None:
         """In the thread."""
         try:
-            result = self._work()
+            result = self._work(place)
         except BaseException as error:  # noqa: BLE001  it is the caller's, of whatever kind
             self._loop.call_soon_threadsafe(self._fail, error)
         else:
