@@ -17,9 +17,12 @@ class Yard:
     def __init__(self) -> None:
         self.open: set[int] = set()
         self.threads: set[str] = set()
+        self.is_shut = False
 
     @contextlib.contextmanager
     def place(self) -> Iterator[int]:
+        if self.is_shut:
+            raise OSError("too many open files")
         number = threading.get_ident()
         self.threads.add(threading.current_thread().name)
         self.open.add(number)
@@ -50,6 +53,15 @@ async def test_a_failure_is_the_callers_and_the_thread_works_on() -> None:
     with working(1) as (workers, _):
         with pytest.raises(ZeroDivisionError):
             await workers.run(lambda _: 1 // 0)
+        assert await workers.run(lambda _: "done") == "done"
+
+
+async def test_a_workplace_that_cannot_be_opened_fails_one_work_and_not_the_thread() -> None:
+    with working(1) as (workers, yard):
+        yard.is_shut = True
+        with pytest.raises(OSError, match="too many open files"):
+            await workers.run(lambda _: "done")
+        yard.is_shut = False
         assert await workers.run(lambda _: "done") == "done"
 
 
@@ -97,4 +109,4 @@ async def test_closing_waits_for_the_works_and_closes_the_workplaces() -> None:
             workers.start(ended.append)
     assert len(ended) == 5
     assert yard.open == set()
-    assert yard.threads == {"worker-0", "worker-1"}
+    assert yard.threads <= {"worker-0", "worker-1"}

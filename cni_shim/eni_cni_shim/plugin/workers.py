@@ -8,7 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,7 +19,14 @@ class Workers(Generic[Place]):
     """A fixed number of threads; to be used from one event loop and closed in the end."""
 
     def __init__(self, count: int, name: str, workplace: Callable[[], AbstractContextManager[Place]]) -> None:
-        """Starts the threads; each works in a ``workplace`` of its own, which it opens before its first work."""
+        """Starts the threads.
+
+        Args:
+            count: how many.
+            name: what their names begin with.
+            workplace: what each thread opens for itself before its first work and closes in the end. Where it cannot
+                be opened that work fails, and the next tries again.
+        """
         self._workplace = workplace
         self._jobs: queue.SimpleQueue[Job[Place, Any] | None] = queue.SimpleQueue()
         # Daemons: an agent that ends without closing must not wait for them.
@@ -56,7 +63,14 @@ class Workers(Generic[Place]):
             thread.join()
 
     def _work(self) -> None:
-        with self._workplace() as place:
+        with ExitStack() as stack:
+            opened: list[Place] = []
+
+            def place() -> Place:
+                if not opened:
+                    opened.append(stack.enter_context(self._workplace()))
+                return opened[0]
+
             while (job := self._jobs.get()) is not None:
                 job.do(place)
                 del job  # what it holds is not to live until the next
@@ -72,10 +86,10 @@ class Job(Generic[Place, T]):
         self._is_over = False
         self._watcher: asyncio.Future[None] | None = None
 
-    def do(self, place: Place) -> None:
+    def do(self, place: Callable[[], Place]) -> None:
         """In the thread."""
         try:
-            result = self._work(place)
+            result = self._work(place())
         except BaseException as error:  # noqa: BLE001  it is the caller's, of whatever kind
             self._loop.call_soon_threadsafe(self._fail, error)
         else:
