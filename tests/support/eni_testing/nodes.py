@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from eni_cni_shim.plugin import pod_network
+from eni_cni_shim.plugin import netlink, pod_network
 from eni_cni_shim.plugin.addresspool import Assignment, PodLink, Sandbox, SandboxKey
 from eni_crds.nodeippool import EniRole, EniState, Supply, SupplyEni, SupplyInstance, SupplyLimits, Totals
 from eni_lab.aws.engine.ports import Port
@@ -89,7 +89,7 @@ class Node(Host):
         assignment = Assignment(Sandbox(key), (PodLink("eth0", ifname, "", addresses, egress),), POD_TABLE)
         netns = os.open(pod.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.do(pod_network.add, netns, assignment, 9001)
+            self.do(_add_pod, netns, assignment)
         finally:
             os.close(netns)
         return pod
@@ -101,3 +101,8 @@ class Node(Host):
 
     def __enter__(self) -> Self:
         return self
+
+
+def _add_pod(netns: int, assignment: Assignment) -> None:
+    with netlink.Home() as home:
+        pod_network.add(home, netns, assignment, 9001)
