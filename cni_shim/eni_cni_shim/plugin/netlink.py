@@ -3,12 +3,13 @@
 Decides nothing: ``messages`` encodes what is asked, ``pod_network`` says what. Sources: netlink(7), rtnetlink(7).
 """
 
+import collections
 import contextlib
 import ctypes
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final, NamedTuple, Self
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -50,7 +51,7 @@ class Socket:
         Only the last asks for an acknowledgement: the kernel works through all of them and reports errors unasked.
         Raises the first error; messages after the failed one have been tried too.
         """
-        return self._receive(self._send(messages), NLMSG_ERROR)
+        return list(self._receive(self._send(messages), NLMSG_ERROR))
 
     def attempt(self, *messages: Message) -> list[OSError | None]:
         """Performs changes in order, in one system call, and returns what the kernel had against each."""
@@ -68,9 +69,21 @@ class Socket:
 
     def dump(self, message: Message) -> list[Message]:
         """Returns every object of the message's kind."""
+        return list(self.stream(message))
+
+    def stream(self, message: Message) -> Generator[Message, None, None]:
+        """Yields every object of the message's kind as the kernel brings them, a few dozen at a time.
+
+        To be closed by who does not take all: until then the kernel refuses the next dump (EBUSY).
+        """
         self._sequence += 1
         self._socket.send(dump_message(message._replace(flags=message.flags | NLM_F_DUMP), self._sequence))
-        return self._receive(self._sequence, NLMSG_DONE)
+        answers = self._receive(self._sequence, NLMSG_DONE)
+        try:
+            for answer in answers:  # noqa: UP028  "yield from" would close what the rest is still to be taken from
+                yield answer
+        finally:
+            collections.deque(answers, maxlen=0)
 
     def _send(self, messages: tuple[Message, ...]) -> int:
         """Sends the messages and returns the sequence number of the first."""
@@ -81,22 +94,21 @@ class Socket:
         self._socket.send(b"".join(dump_message(message, sequence) for sequence, message in numbered))
         return first
 
-    def _receive(self, first: int, end: int) -> list[Message]:
-        """Returns the answers since a sequence number; an earlier request may have been given up in the middle."""
-        answers: list[Message] = []
+    def _receive(self, first: int, end: int) -> Iterator[Message]:
+        """Yields the answers since a sequence number; an earlier request may have been given up in the middle."""
         failure = 0
         while True:
             for sequence, answer in parse_messages(self._socket.recv(1 << 16)):
                 if sequence < first:
                     continue
                 if answer.type not in {NLMSG_ERROR, NLMSG_DONE}:
-                    answers.append(answer)
+                    yield answer
                     continue
                 failure = failure or -struct.unpack_from("=i", answer.body)[0]
                 if sequence == self._sequence and (answer.type == end or failure):
                     if failure:
                         raise OSError(failure, os.strerror(failure))
-                    return answers
+                    return
 
 
 class Home:

@@ -38,8 +38,8 @@ _STACKED: Final = frozenset({"bond", "bridge", "ipvlan", "macvlan", "macvtap", "
 def read_links(socket: Socket) -> dict[str, Link]:
     """Returns the links by name."""
     skip_statistics = dump_attribute(_IFLA_EXT_MASK, rtnetlink.word(_RTEXT_FILTER_SKIP_STATS))
-    bodies = rtnetlink.dump(socket, rtnetlink.RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0) + skip_statistics)
-    return {link.ifname: link for link in map(parse_link, bodies)}
+    found = rtnetlink.read(socket, rtnetlink.RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0) + skip_statistics, parse_link)
+    return {link.ifname: link for link in found}
 
 
 def parse_link(body: bytes) -> Link:

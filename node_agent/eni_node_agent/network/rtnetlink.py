@@ -4,12 +4,15 @@ Raw messages here too: the library for them would cost the agent 0.2 s of its st
 a dump, the pods' included. Tests compare with ``ip``.
 """
 
+import contextlib
 import errno
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from eni_cni_shim.plugin.netlink import Message, Socket
+
+T = TypeVar("T")
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
@@ -24,16 +27,27 @@ AF_INET, AF_INET6 = 2, 10
 
 
 def dump(socket: Socket, kind: int, header: bytes) -> list[bytes]:
-    """Returns the bodies of all objects of a kind, as of one moment.
+    """Returns the bodies of all objects of a kind, as ``read`` does."""
+    return read(socket, kind, header, bytes)
+
+
+def read(socket: Socket, kind: int, header: bytes, parse: Callable[[bytes], T]) -> list[T]:
+    """Returns all objects of a kind, as of one moment, each parsed before the next comes.
+
+    The link of a pod is a kilobyte as the kernel tells of it: hundreds of those at once need not be held.
 
     Raises:
         OSError: the kernel refused, or the objects changed during each of several attempts (EINTR).
     """
     for _ in range(_ATTEMPTS):
-        answers = socket.dump(Message(kind, 0, header))
+        flags, objects = 0, []
+        with contextlib.closing(socket.stream(Message(kind, 0, header))) as answers:
+            for answer in answers:
+                flags |= answer.flags
+                objects.append(parse(answer.body))
         # A link that goes while links are dumped can hide another one: its ENI would seem to be gone.
-        if not any(answer.flags & _NLM_F_DUMP_INTR for answer in answers):
-            return [answer.body for answer in answers]
+        if not flags & _NLM_F_DUMP_INTR:
+            return objects
     raise OSError(errno.EINTR, f"the kernel's objects changed during each of {_ATTEMPTS} dumps")
 
 
