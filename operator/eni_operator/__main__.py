@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from eni_operator import footprint
 from eni_operator.controllers import lazy_kubernetes
 from eni_operator.settings import SCOPES, Settings, SettingsError
 
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     _set_up_logging(settings)
     lazy_kubernetes.install()
-    wiring = importlib.import_module("eni_operator.wiring")  # only now: it imports what must load lazily
+    with footprint.loading(one_node=settings.scope == "node"):
+        wiring = importlib.import_module("eni_operator.wiring")  # only now: it imports what must load lazily
     asyncio.run(wiring.run(settings))
     return 0
 
