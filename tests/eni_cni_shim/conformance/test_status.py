@@ -13,7 +13,7 @@ import pytest
 
 from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import Condition, ConditionStatus
-from eni_testing.agents import AgentNode
+from eni_testing.agents import AgentNode, node_beside_api_server
 from eni_testing.cni_client import DONE, Client
 from eni_testing.eventually import eventually
 from eni_testing.supplies import eni, supply
@@ -38,15 +38,11 @@ FULL = Condition(
 @pytest.fixture
 async def fresh() -> AsyncIterator[AgentNode]:
     """A node of the test's own, with an API server for the operator's words."""
-    made = AgentNode()
-    made.variables["ENI_HOLD_SECONDS"] = "0.2"
-    try:
-        async with made.api_server():
-            made.start()
-            await made.until_serving()
-            yield made
-    finally:
-        made.close()
+    async with node_beside_api_server() as made:
+        made.variables["ENI_HOLD_SECONDS"] = "0.2"
+        made.start()
+        await made.until_serving()
+        yield made
 
 
 async def until(node: AgentNode, code: int) -> Outcome:

@@ -20,6 +20,9 @@ from eni_crds.nodeippool import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+FOUR = tuple(f"10.0.1.{last}" for last in range(4, 8))
+"""Secondary addresses enough for a test's few pods."""
+
 
 def eni(
     index: int,
