@@ -10,7 +10,8 @@ from eni_operator.domain.eni import Eni, InterfaceType
 from eni_operator.domain.instance import Instance, InstanceLimits
 from eni_operator.domain.pool import CardUsage, Usage, World
 from eni_operator.planning.plan import Plan, plan
-from eni_testing.pool_simulation import FakePool, attached, cidrs_of, instance_of
+from eni_testing.instances import attached, cidrs_of, instance_of
+from eni_testing.pool_simulation import FakePool
 from eni_testing.worlds import policy_of, world_of
 
 LIMITS = InstanceLimits(enis=2, addresses_per_eni=5, prefixes=True, cards=(2, 2, 2))
