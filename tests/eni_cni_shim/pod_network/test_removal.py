@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eni_cni_shim.plugin.pod_network import REAP_SECONDS, PodNetwork
 from eni_testing.assignments import MTU, WEB, all_of, assignment, link, one_link, state_of
 from eni_testing.eventually import eventually
 from eni_testing.hosts import Host
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eni_cni_shim.plugin.addresspool import Assignment
+    from eni_cni_shim.plugin.pod_network import PodNetwork
     from eni_testing.cni import Pod
 
 pytestmark = pytest.mark.netns
@@ -101,13 +101,17 @@ async def test_many_links_are_removed_together(node: Host, network: PodNetwork, 
 
 
 async def test_a_sandbox_of_the_same_name_is_set_up_before_the_old_veth_is_reaped(
-    node: Host, network: PodNetwork, pod: Pod
+    node: Host, network: PodNetwork, make_pod: Callable[[], Pod]
 ) -> None:
+    pod, other = make_pod(), make_pod()
+    await network.add(other.netns, one_link(24), MTU)
     for _ in range(3):
         await network.add(pod.netns, WEB, MTU)
         await network.remove(WEB)
     await network.add(pod.netns, WEB, MTU)
-    await asyncio.sleep(3 * REAP_SECONDS)  # the reaper has come by and must have spared the new veth
+    await network.remove(one_link(24))
+    left = one_link(24).host_ifname
+    await eventually(lambda: left not in node.run(["ip", "-br", "link"]).stdout, "the reaper has come by")
     assert await network.check(pod.netns, WEB, MTU) == []
     assert node.reaches(WEB.address)
 

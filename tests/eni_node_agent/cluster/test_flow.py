@@ -374,7 +374,7 @@ RIVAL = Refusal(Reason.VPC_CNI_RUNNING, "VPC CNI owns the addresses of this node
 async def test_held_back_it_touches_nothing_hands_out_nothing_and_confirms_nothing(world: World) -> None:
     world.flow.hold_back(RIVAL)
     world.take(supply(eni(0, addresses=["10.0.1.4", "10.0.1.5"], releasing=[("10.0.1.5/32", "t1")])))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: not world.flow._news.is_set(), "the flow has woken")
     assert world.network.asked == []
     assert world.flow.explain() == RIVAL
     with pytest.raises(PoolUnavailableError, match="VPC CNI owns"):

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 
 import pytest
@@ -70,18 +70,24 @@ async def test_pods_talk_on_while_the_node_changes_hands(node: LeftNode, lab: Ro
             talk(name, pod, NEIGHBOUR.primary_ip, THREE[name])
             talk("neighbour", node_b, THREE[name], NEIGHBOUR.primary_ip)
         talk("old-a", pods["old-a"], ON_PREFIX, ON_PRIMARY)
-        await asyncio.sleep(0.5)  # some of it before
+        await until_said(talks.values(), 20)  # some of it before
         await begin(node)
         await node.add("new")
-        await asyncio.sleep(0.5)  # and some of it after
+        await until_said(talks.values(), 20)  # and some of it after
         for each in talks.values():
             each.end()
         answers = {who: each.lines() for who, each in talks.items()}
-    assert min(map(len, answers.values())) > 20
     assert {who: sorted(set(lines)) for who, lines in answers.items()} == {
         who: [seen] for who, seen in expected.items()
     }
     assert "repaired the host network" not in node.log
+
+
+async def until_said(talks: Iterable[Talk], more: int) -> None:
+    """Returns once everybody has been answered so many times more."""
+    wanted = [(talk, len(talk.lines()) + more) for talk in talks]
+    said = f"{more} more answers to everybody"
+    await eventually(lambda: all(len(talk.lines()) >= number for talk, number in wanted), said, within=15)
 
 
 def of_pods(node: LeftNode) -> list[str]:
