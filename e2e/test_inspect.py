@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from eni_lab.demo import workload
 from eni_lab.demo.observed import Pod
 from eni_lab.lab import Lab
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import pods_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -22,9 +22,8 @@ NAME = "inspected"
 
 @pytest.fixture
 def pods(deployed: Lab) -> Iterator[list[Pod]]:
-    workload.create(deployed, NAME)
-    yield workload.scale(deployed, 6, seconds=90, name=NAME)
-    workload.scale(deployed, 0, seconds=60, name=NAME)
+    with pods_of(deployed, NAME, 6, seconds=90) as running:
+        yield running
 
 
 def agent_of(lab: Lab, node: str) -> str:
