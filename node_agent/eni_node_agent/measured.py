@@ -82,10 +82,16 @@ class MeasuredPlugin:
         finally:
             seconds = time.perf_counter() - began
             _record.reset(token)
-            self._metrics.requests.labels(record.verb, outcome).observe(seconds)
-            self._count(record.verb, outcome)
-            self._log(request, record, outcome, answer, seconds)
+            # A pod waits for the answer, nobody for what is told of it.
+            asyncio.get_running_loop().call_soon(self._tell, request, record, outcome, answer, seconds)
         return reply
+
+    def _tell(
+        self, request: protocol.Request, record: _Record, outcome: str, answer: dict[str, Any], seconds: float
+    ) -> None:
+        self._metrics.requests.labels(record.verb, outcome).observe(seconds)
+        self._count(record.verb, outcome)
+        self._log(request, record, outcome, answer, seconds)
 
     def _count(self, verb: str, outcome: str) -> None:
         if verb == "ADD":

@@ -50,8 +50,7 @@ class Socket:
         Only the last asks for an acknowledgement: the kernel works through all of them and reports errors unasked.
         Raises the first error; messages after the failed one have been tried too.
         """
-        self._send(messages)
-        return self._receive(NLMSG_ERROR)
+        return self._receive(self._send(messages), NLMSG_ERROR)
 
     def attempt(self, *messages: Message) -> list[OSError | None]:
         """Performs changes in order, in one system call, and returns what the kernel had against each."""
@@ -71,7 +70,7 @@ class Socket:
         """Returns every object of the message's kind."""
         self._sequence += 1
         self._socket.send(dump_message(message._replace(flags=message.flags | NLM_F_DUMP), self._sequence))
-        return self._receive(NLMSG_DONE)
+        return self._receive(self._sequence, NLMSG_DONE)
 
     def _send(self, messages: tuple[Message, ...]) -> int:
         """Sends the messages and returns the sequence number of the first."""
@@ -82,11 +81,14 @@ class Socket:
         self._socket.send(b"".join(dump_message(message, sequence) for sequence, message in numbered))
         return first
 
-    def _receive(self, end: int) -> list[Message]:
+    def _receive(self, first: int, end: int) -> list[Message]:
+        """Returns the answers since a sequence number; an earlier request may have been given up in the middle."""
         answers: list[Message] = []
         failure = 0
         while True:
             for sequence, answer in parse_messages(self._socket.recv(1 << 16)):
+                if sequence < first:
+                    continue
                 if answer.type not in {NLMSG_ERROR, NLMSG_DONE}:
                     answers.append(answer)
                     continue
@@ -97,27 +99,47 @@ class Socket:
                     return answers
 
 
-def open_in(netns: int) -> Socket:
-    """Returns a socket in the namespace of that descriptor; raises OSError."""
-    with inside(netns):
-        return Socket()
+class Home:
+    """The namespace a worker thread is at home in: a routing socket there, and the way to others and back.
 
-
-@contextlib.contextmanager
-def inside(netns: int) -> Iterator[None]:
-    """Lends the calling thread to the namespace of that descriptor; raises OSError.
-
-    To be used in a worker thread that works on one pod at a time.
+    To be opened by the thread that uses it, and closed. Raises OSError.
     """
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+
+    def __init__(self) -> None:
+        self._namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._identity = os.fstat(self._namespace)
+        self.socket = Socket()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.socket.__exit__(*exception)
+        os.close(self._namespace)
+
+    def is_in(self, netns: int) -> bool:
+        """Tells whether that descriptor is of the home itself."""
+        return os.path.samestat(os.fstat(netns), self._identity)
+
+    def open_in(self, netns: int) -> Socket:
+        """Returns a socket in the namespace of that descriptor."""
+        with self.away_in(netns):
+            return Socket()
+
+    @contextlib.contextmanager
+    def away_in(self, netns: int) -> Iterator[None]:
+        """Lends the calling thread to the namespace of that descriptor."""
         _enter(netns)
         try:
             yield
         finally:
-            _enter(home)
-    finally:
-        os.close(home)
+            _enter(self._namespace)
+
+
+def _enter(netns: int) -> None:
+    if _libc.setns(netns, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
 
 
 def dump_message(message: Message, sequence: int) -> bytes:
@@ -152,20 +174,3 @@ def parse_attributes(data: bytes) -> dict[int, bytes]:
         found[kind & 0x3FFF] = data[offset + _ATTRIBUTE.size : offset + length]  # without NLA_F_NESTED and byte order
         offset += max(length + 3 & ~3, _ATTRIBUTE.size)
     return found
-
-
-def find_attribute(data: bytes, wanted: int) -> bytes | None:
-    """Returns one attribute's payload and looks no further, for messages of which little matters; None: not there."""
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if kind & 0x3FFF == wanted:
-            return data[offset + _ATTRIBUTE.size : offset + length]
-        offset += max(length + 3 & ~3, _ATTRIBUTE.size)
-    return None
-
-
-def _enter(netns: int) -> None:
-    if _libc.setns(netns, _CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, f"setns: {os.strerror(number)}")

@@ -8,23 +8,18 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
 from eni_cni_shim.plugin import messages, netlink, pod_links, sysctls
 from eni_cni_shim.plugin.addresspool import Assignment, PodLink
 from eni_cni_shim.plugin.pod_links import Made
+from eni_cni_shim.plugin.workers import Workers
 
 RETIRED_GROUP: Final = 0x454E49
 """Link group ("ENI") of host ends that DEL has set down. Deleting one veth waits 20 ms for RCU; a group waits once."""
 REAP_SECONDS: Final = 0.05
-_OWN_NAMESPACE: Final = Path("/proc/thread-self/ns/net")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +38,8 @@ class PodNetwork:
     def __init__(self, proc_sys: Path = Path("/proc/sys")) -> None:
         """Makes the threads; ``proc_sys`` is where the sysctls of the calling thread's namespace can be written."""
         self._proc_sys = proc_sys
-        self._workers = ThreadPoolExecutor(2, "pod-network")
-        self._reaper = ThreadPoolExecutor(1, "veth-reaper")
+        self._workers = Workers(2, "pod-network", netlink.Home)
+        self._reaper = Workers(1, "veth-reaper", netlink.Home)
         self._timer: asyncio.TimerHandle | None = None
 
     async def add(self, netns: int, assignment: Assignment, mtu: int) -> int:
@@ -57,89 +52,75 @@ class PodNetwork:
             NetnsError: the descriptor is not of a network namespace other than the host's.
             PodNetworkError: the kernel refused; what was done is left for ``remove``.
         """
-        return await self._run(self._workers, add, netns, assignment, mtu, self._proc_sys)
+        return await self._workers.run(lambda home: add(home, netns, assignment, mtu, self._proc_sys))
 
     async def check(self, netns: int, assignment: Assignment, mtu: int) -> list[str]:
         """Returns in sentences where the kernel differs from what ``add`` has set up; raises as ``add`` does."""
-        return await self._run(self._workers, check, netns, assignment, mtu)
+        return await self._workers.run(lambda home: check(home, netns, assignment, mtu))
 
     async def remove(self, assignment: Assignment) -> None:
         """Takes the sandbox off the network at once, its veths are deleted a moment later; raises PodNetworkError."""
-        if await self._run(self._workers, remove, assignment) and self._timer is None:
+        if await self._workers.run(lambda home: remove(home, assignment)) and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(REAP_SECONDS, self._start_reaping)
 
     async def aclose(self) -> None:
         """Deletes what is still to be deleted and ends the threads."""
         if self._timer is not None:
             self._timer.cancel()
-        await self._run(self._reaper, reap)
-        self._workers.shutdown()
-        self._reaper.shutdown()
+        await self._reaper.run(reap)
+        self._workers.close()
+        self._reaper.close()
 
     def _start_reaping(self) -> None:
         self._timer = None  # from here on a removal starts the next round
-        self._reaper.submit(reap)
-
-    async def _run(self, executor: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A thread cannot be stopped: when the caller is cancelled, its undoing must not overtake the work."""
-        future = asyncio.get_running_loop().run_in_executor(executor, lambda: work(*args, **kwargs))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+        self._reaper.start(reap)
 
 
-def add(netns: int, assignment: Assignment, mtu: int, proc_sys: Path = Path("/proc/sys")) -> int:
+def add(home: netlink.Home, netns: int, assignment: Assignment, mtu: int, proc_sys: Path = Path("/proc/sys")) -> int:
     """Does what ``PodNetwork.add`` says, in the calling thread."""
-    with _sockets(netns) as (host_socket, pod_socket), _refusals(f"set up {_described(assignment)}"):
+    with _pod_socket(home, netns) as pod_socket, _refusals(f"set up {_described(assignment)}"):
         made = []
         first = _place(pod_socket, assignment)
         for index, link in enumerate(assignment.links):
-            veth = _ensure_veth(host_socket, pod_socket, index, assignment, netns, mtu)
+            veth = _ensure_veth(home, pod_socket, index, assignment, netns, mtu)
             if veth is not None:
                 sysctls.guard_host_end(proc_sys, link.host_ifname)
                 made.append(Made(first + index, link, veth))
         if made:
-            _enable_ipv6(netns, [each.link for each in made], proc_sys)
-            _program(host_socket, pod_socket, made, assignment)
+            _enable_ipv6(home, netns, [each.link for each in made], proc_sys)
+            _program(home.socket, pod_socket, made, assignment)
         return first
 
 
-def check(netns: int, assignment: Assignment, mtu: int) -> list[str]:
+def check(home: netlink.Home, netns: int, assignment: Assignment, mtu: int) -> list[str]:
     """Does what ``PodNetwork.check`` says, in the calling thread."""
-    with _sockets(netns) as (host_socket, pod_socket), _refusals(f"read the network of {assignment.address}"):
+    with _pod_socket(home, netns) as pod_socket, _refusals(f"read the network of {assignment.address}"):
         indexes = range(len(assignment.links))
-        return [f for index in indexes for f in _differences(host_socket, pod_socket, index, assignment, mtu)]
+        return [f for index in indexes for f in _differences(home.socket, pod_socket, index, assignment, mtu)]
 
 
-def remove(assignment: Assignment) -> bool:
+def remove(home: netlink.Home, assignment: Assignment) -> bool:
     """Takes the host ends down, which takes their routes along; returns False when all were gone, as with the netns."""
-    with netlink.Socket() as host_socket:
-        return sum(_retire(host_socket, link.host_ifname) for link in assignment.links) > 0
+    return sum(_retire(home.socket, link.host_ifname) for link in assignment.links) > 0
 
 
-def reap() -> None:
+def reap(home: netlink.Home) -> None:
     """Deletes the veths that ``remove`` has taken down; what cannot be deleted now stays for the next time."""
-    with netlink.Socket() as host_socket:
-        try:
-            host_socket.request(messages.delete_group(RETIRED_GROUP))
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                logger.warning("removed veths could not be deleted", extra={"error": str(error)})
-
-
-@contextlib.contextmanager
-def _sockets(netns: int) -> Iterator[tuple[netlink.Socket, netlink.Socket]]:
-    """Yields a socket in the host's namespace and one in the pod's; raises NetnsError."""
     try:
-        if os.path.samestat(os.fstat(netns), _OWN_NAMESPACE.stat()):
+        home.socket.request(messages.delete_group(RETIRED_GROUP))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            logger.warning("removed veths could not be deleted", extra={"error": str(error)})
+
+
+def _pod_socket(home: netlink.Home, netns: int) -> netlink.Socket:
+    """Returns a socket in the pod's namespace; raises NetnsError."""
+    try:
+        if home.is_in(netns):
             raise NetnsError("it is the host's own namespace; a pod's is needed")
-        pod_socket = netlink.open_in(netns)
+        return home.open_in(netns)
     except OSError as error:
         raise NetnsError(f"it cannot be entered as a network namespace: {error.strerror}") from error
-    with pod_socket, netlink.Socket() as host_socket:
-        yield host_socket, pod_socket
 
 
 @contextlib.contextmanager
@@ -157,19 +138,19 @@ def _described(assignment: Assignment) -> str:
 
 
 def _ensure_veth(
-    host_socket: netlink.Socket, pod_socket: netlink.Socket, index: int, assignment: Assignment, netns: int, mtu: int
+    home: netlink.Home, pod_socket: netlink.Socket, index: int, assignment: Assignment, netns: int, mtu: int
 ) -> messages.Link | None:
     """Returns the host's end of a new veth; None when the whole link is there already."""
     pair = pod_links.veth_of(assignment.links[index], netns, mtu)
     try:
-        return _create(host_socket, pair)
+        return _create(home.socket, pair)
     except FileExistsError:
-        if not _differences(host_socket, pod_socket, index, assignment, mtu):
+        if not _differences(home.socket, pod_socket, index, assignment, mtu):
             return None
         # Of this sandbox by its name: just removed, or half made by an agent that was killed.
-        _retire(host_socket, pair.name)
-        reap()
-        return _create(host_socket, pair)
+        _retire(home.socket, pair.name)
+        reap(home)
+        return _create(home.socket, pair)
 
 
 def _create(host_socket: netlink.Socket, veth: messages.Veth) -> messages.Link:
@@ -193,12 +174,12 @@ def _program(host_socket: netlink.Socket, pod_socket: netlink.Socket, made: list
         raise
 
 
-def _enable_ipv6(netns: int, links: list[PodLink], proc_sys: Path) -> None:
+def _enable_ipv6(home: netlink.Home, netns: int, links: list[PodLink], proc_sys: Path) -> None:
     """Lets both ends of the links that have an IPv6 address have it."""
     with_ipv6 = [link for link in links if pod_links.has_ipv6(link)]
     if with_ipv6:
         sysctls.enable_ipv6(proc_sys, *(link.host_ifname for link in with_ipv6))
-        with netlink.inside(netns):
+        with home.away_in(netns):
             sysctls.enable_ipv6(proc_sys, "lo", *(link.ifname for link in with_ipv6))
 
 

@@ -14,7 +14,6 @@ from eni_cni_shim.plugin.netlink import (
     Message,
     Socket,
     dump_attribute,
-    find_attribute,
     parse_attributes,
 )
 from eni_node_agent.network import rtnetlink
@@ -57,11 +56,6 @@ def parse_link(body: bytes) -> Link:
         kind=rtnetlink.text(kind),
         rp_filter=_rp_filter(found.get(_IFLA_AF_SPEC, b"")),
     )
-
-
-def parse_ifname(body: bytes) -> str:
-    """Returns only the name in a RTM_NEWLINK message, its first attribute: each pod brings a dozen of these."""
-    return rtnetlink.text(find_attribute(body[_IFINFO.size :], _IFLA_IFNAME))
 
 
 def ifnames_by_mac(links: Iterable[Link]) -> dict[str, str]:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 BACKLOG: Final = 1024
 RECEIVE_SECONDS: Final = 5.0
 """A client sends its request at once; one that does not is broken."""
+PATIENCE_SECONDS: Final = 0.01
+"""An ADD takes two thousandths of a second; one that takes five times as long is worth watching its client."""
 DRAIN_SECONDS: Final = 3.0
 """At the end of the process, for requests under way; a DaemonSet's pod gets 5 s in all."""
 _CHUNK: Final = 64 * 1024
@@ -72,18 +74,18 @@ class Server:
         await asyncio.gather(*self._requests, return_exceptions=True)
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(BACKLOG):
-            try:
-                connection, _address = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:  # out of descriptors: those under way will free some
-                log.error("connection cannot be accepted", extra={"error": str(error)})  # noqa: TRY400
-                return
-            connection.setblocking(False)  # noqa: FBT003  its only parameter
-            task = asyncio.get_running_loop().create_task(self._serve_one(connection))
-            self._requests.add(task)
-            task.add_done_callback(self._requests.discard)
+        """Takes one client; the loop is told of the next in its next turn, when those taken have had theirs."""
+        try:
+            connection, _address = listener.accept()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:  # out of descriptors: those under way will free some
+            log.error("connection cannot be accepted", extra={"error": str(error)})  # noqa: TRY400
+            return
+        connection.setblocking(False)  # noqa: FBT003  its only parameter
+        task = asyncio.get_running_loop().create_task(self._serve_one(connection))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
 
     async def _serve_one(self, connection: socket.socket) -> None:
         """Serves a connection. A client that leaves has its ADD undone; everything else is carried out to its end."""
@@ -91,8 +93,7 @@ class Server:
         with connection, contextlib.ExitStack() as cleanup:
             cleanup.callback(_close_all, descriptors)
             try:
-                async with asyncio.timeout(RECEIVE_SECONDS):
-                    request = await _receive(connection, descriptors)
+                request = await _receive(connection, descriptors)
             except (protocol.ProtocolError, TimeoutError, OSError) as error:
                 log.warning("client closed: no request of our protocol", extra={"error": f"{error!r}"})
                 return
@@ -124,7 +125,11 @@ def _names(request: protocol.Request) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _ended_with_client(connection: socket.socket, request: protocol.Request) -> Iterator[None]:
-    """Cancels the task that works inside when its client leaves; that is all there can be to read from it."""
+    """Cancels the task that works inside when its client leaves; that is all there can be to read from it.
+
+    The watch begins a little later than the work, most of which has ended by then. A client that left meanwhile is a
+    runtime that sends DEL, as one that leaves just after its answer was sent.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
@@ -133,10 +138,11 @@ def _ended_with_client(connection: socket.socket, request: protocol.Request) -> 
         log.warning("client of an ADD has left, it is undone", extra=_names(request))
         task.cancel()
 
-    loop.add_reader(connection, leave)
+    timer = loop.call_later(PATIENCE_SECONDS, loop.add_reader, connection, leave)
     try:
         yield
     finally:
+        timer.cancel()
         loop.remove_reader(connection)
 
 
@@ -160,27 +166,34 @@ def _listen(path: Path) -> socket.socket:
 
 
 async def _receive(connection: socket.socket, descriptors: list[int]) -> protocol.Request:
-    """Returns the request; descriptors that came with it are put into the list, all but the first closed."""
+    """Returns the request; descriptors that came with it are put into the list, all but the first closed.
+
+    Raises:
+        ProtocolError, OSError: this is no request of ours.
+        TimeoutError: it did not come at once.
+    """
+    deadline = asyncio.get_running_loop().time() + RECEIVE_SECONDS
     data = bytearray()
     while len(data) < protocol.REQUEST_HEADER.size:
-        data += await _receive_some(connection, descriptors)
+        data += await _receive_some(connection, descriptors, deadline)
     length = protocol.parse_length(bytes(data[: protocol.REQUEST_HEADER.size]))
     total = protocol.REQUEST_HEADER.size + length
     while len(data) < total:
-        data += await _receive_some(connection, descriptors)
+        data += await _receive_some(connection, descriptors, deadline)
     if len(data) > total:
         raise protocol.ProtocolError(f"request has {len(data) - total} bytes too many")
     return protocol.parse_body(bytes(data[protocol.REQUEST_HEADER.size :]))
 
 
-async def _receive_some(connection: socket.socket, descriptors: list[int]) -> bytes:
+async def _receive_some(connection: socket.socket, descriptors: list[int], deadline: float) -> bytes:
     while True:
         try:
             data, ancillary, _flags, _address = connection.recvmsg(
                 _CHUNK, socket.CMSG_SPACE(_DESCRIPTORS * _FD_BYTES), socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
-            await _readable(connection)
+            async with asyncio.timeout_at(deadline):
+                await _readable(connection)
             continue
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from eni_cni_shim.plugin import pod_network
+from eni_cni_shim.plugin import netlink, pod_network
 from eni_cni_shim.plugin.addresspool import Assignment, PodLink, Sandbox, SandboxKey
 from eni_crds.nodeippool import EniRole, EniState, Supply, SupplyEni, SupplyInstance, SupplyLimits, Totals
 from eni_lab.aws.engine.ports import Port
@@ -90,7 +90,7 @@ class Node(Host):
         assignment = Assignment(Sandbox(key), (PodLink("eth0", ifname, "", addresses, egress),), POD_TABLE)
         netns = os.open(pod.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.do(pod_network.add, netns, assignment, 9001)
+            self.do(_add_pod, netns, assignment)
         finally:
             os.close(netns)
         return pod
@@ -114,3 +114,8 @@ def unplugged_node() -> Iterator[Node]:
         made.run(["ip", "route", "add", "default", "via", "10.0.1.1"])
         made.add_link("eth1", SECONDARY.mac)
         yield made
+
+
+def _add_pod(netns: int, assignment: Assignment) -> None:
+    with netlink.Home() as home:
+        pod_network.add(home, netns, assignment, 9001)
