@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eni_cni_shim.plugin import netlink, sysctls
+from eni_cni_shim.plugin import sysctls
 from eni_cni_shim.plugin.pod_network import PodNetwork, PodNetworkError
 from eni_testing.assignments import DUAL, MTU, WEB, all_of, one_link, state_of
 from eni_testing.eventually import eventually
+from eni_testing.refusals import Refusing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,23 +27,6 @@ if TYPE_CHECKING:
     from eni_testing.hosts import Host
 
 pytestmark = pytest.mark.netns
-
-
-class Refusing:
-    """Lets a socket's n-th request of all fail as if the kernel had refused it, half done."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.countdown = -1
-        request = netlink.Socket.request
-
-        def refuse(socket_: netlink.Socket, *messages: netlink.Message) -> list[netlink.Message]:
-            self.countdown -= 1
-            if self.countdown == 0:
-                request(socket_, *messages[: len(messages) // 2 + 1])
-                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-            return request(socket_, *messages)
-
-        monkeypatch.setattr(netlink.Socket, "request", refuse)
 
 
 async def test_whatever_step_the_kernel_refuses_the_removal_leaves_nothing(

@@ -8,26 +8,11 @@ from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.nodeippool import CardUsage, EniRole, EniState, Family, Leaving, Releasing, Supply, SupplyEni
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.ledger.packing import cidrs_of
+from eni_testing.holdings import Notebook
 from eni_testing.supplies import eni, supply
 
 BOTH, IPV6 = (Family.IPV4, Family.IPV6), (Family.IPV6,)
 P0, P1 = "2001:db8:0:1:1::/80", "2001:db8:0:1:2::/80"
-
-
-class Memory:
-    """Remembers nothing, or refuses to."""
-
-    is_full = False
-
-    def hold(self, _: Holding) -> None:
-        self._write()
-
-    def release(self, _: Holding, __: float) -> None:
-        self._write()
-
-    def _write(self) -> None:
-        if self.is_full:
-            raise OSError("full")
 
 
 def sandbox(name: str, *, every_card: bool = False) -> Sandbox:
@@ -35,9 +20,9 @@ def sandbox(name: str, *, every_card: bool = False) -> Sandbox:
 
 
 def ledger_of(
-    *enis: SupplyEni, families: Sequence[Family], memory: Memory | None = None, egress: Sequence[Family] = ()
+    *enis: SupplyEni, families: Sequence[Family], memory: Notebook | None = None, egress: Sequence[Family] = ()
 ) -> Ledger:
-    ledger = Ledger(memory or Memory(), egress=egress)
+    ledger = Ledger(memory or Notebook(), egress=egress)
     show(ledger, supply(*enis, families=families))
     return ledger
 
@@ -239,7 +224,7 @@ def test_a_change_of_families_leaves_pods_what_they_have() -> None:
 
 
 def test_what_cannot_be_remembered_is_not_assigned_by_any_family() -> None:
-    memory = Memory()
+    memory = Notebook()
     ledger = ledger_of(*CARDS, families=(Family.IPV4,), memory=memory, egress=(Family.IPV6,))
     memory.is_full = True
     with pytest.raises(OSError, match="full"):

@@ -4,29 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
-from eni_node_agent.ledger.journal import JournalError
-from eni_node_agent.ledger.ledger import Holding, Ledger
+from eni_node_agent.ledger.ledger import Ledger
 from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
 from eni_testing.eventually import eventually
+from eni_testing.holdings import Notebook
 from eni_testing.supplies import eni, supply
-
-
-class Memory:
-    """A journal that remembers nothing, and refuses to while it is full."""
-
-    def __init__(self) -> None:
-        self.is_full = False
-
-    def hold(self, _: Holding) -> None:
-        self._write()
-
-    def release(self, _: Holding, __: float) -> None:
-        self._write()
-
-    def _write(self) -> None:
-        if self.is_full:
-            raise JournalError("journal cannot be written: full")
 
 
 class World:
@@ -36,7 +19,7 @@ class World:
         self.now = 0.0
         self.pressed = 0
         self.shortages: list[Shortage] = []
-        self.memory = Memory()
+        self.memory = Notebook()
         self.ledger = Ledger(self.memory)
         self.pool = SandboxPool(
             self.ledger,

@@ -15,9 +15,10 @@ from eni_crds.nodeippool import Condition, ConditionStatus, NodeIPPool, NodeIPPo
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile
-from eni_node_agent.ledger.ledger import Holding, Ledger
+from eni_node_agent.ledger.ledger import Ledger
 from eni_node_agent.network.converge import NetworkState
 from eni_node_agent.sandbox.pool import SandboxPool
+from eni_testing.holdings import Notebook
 
 FULL = Condition(
     type=ConditionType.SUBNET_EXHAUSTED,
@@ -26,14 +27,6 @@ FULL = Condition(
     message="subnet-1 is full",
     last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
 )
-
-
-class Memory:
-    """A journal that remembers nothing."""
-
-    def hold(self, _: Holding) -> None: ...
-
-    def release(self, _: Holding, __: float) -> None: ...
 
 
 class Network:
@@ -64,7 +57,7 @@ class World:
         self.now = 0.0
         self.file = SupplyFile(folder / "supply.json")
         self.network = Network()
-        self.ledger = Ledger(Memory())
+        self.ledger = Ledger(Notebook())
         self.pool = SandboxPool(
             self.ledger,
             hold_seconds=5,
