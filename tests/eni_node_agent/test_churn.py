@@ -51,9 +51,7 @@ async def test_nothing_is_given_twice_and_nothing_is_left_behind() -> None:
 async def _churn(node: AgentNode, executable: list[str]) -> None:
     if IS_SHORT:
         node.arguments = ["-c", IMPATIENT]
-    await node.give(supply(eni(0, prefixes=PREFIXES), cooldown_seconds=1))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, prefixes=PREFIXES), cooldown_seconds=1))
     before = _kernel(node)
     churn = Churn(node, executable, pods=PODS, seed=SEED)
     await churn.run(SECONDS)

@@ -7,15 +7,15 @@ from eni_crds.conditions import Reason
 from eni_crds.nodeippool import ConditionStatus, Family
 from eni_node_agent.sandbox.pool import Refusal
 from eni_testing.eventually import eventually
-from eni_testing.supplies import eni, supply
-from eni_testing.supply_flow import FULL, World
+from eni_testing.supplies import SUBNET_FULL, eni, supply
+from eni_testing.supply_flow import World
 
 
 def silent(why: str) -> Refusal:
     return Refusal("OperatorSilent", why)
 
 
-UNKNOWN = FULL.model_copy(
+UNKNOWN = SUBNET_FULL.model_copy(
     update={"type": "Ready", "status": ConditionStatus.FALSE, "reason": "UnknownInstance", "message": "no i-1"}
 )
 
@@ -36,7 +36,7 @@ async def test_a_host_network_not_looked_at_yet_is_not_called_broken(world: Worl
 
 
 async def test_addresses_are_exhausted_when_none_is_free_none_cools_and_none_will_come(world: World) -> None:
-    world.take(supply(eni(0, addresses=["10.0.1.5"]), cooldown_seconds=1), FULL)
+    world.take(supply(eni(0, addresses=["10.0.1.5"]), cooldown_seconds=1), SUBNET_FULL)
     await eventually(lambda: world.ledger.tally(0).free == 1, "supply served")
     assert world.flow.exhaustion() is None
     await world.assign("a")
@@ -65,7 +65,7 @@ async def test_without_a_supply_it_says_who_is_silent(world: World) -> None:
 
 
 async def test_an_object_that_is_gone_leaves_the_supply_and_is_told_of(world: World) -> None:
-    world.take(supply(eni(0, addresses=["10.0.1.5"])), FULL)
+    world.take(supply(eni(0, addresses=["10.0.1.5"])), SUBNET_FULL)
     assert await world.assign("a") == "10.0.1.5"
     world.flow.take(None)
     assert world.flow.explain() == silent(
@@ -91,7 +91,7 @@ async def test_a_kernel_without_ipv6_is_told_of_where_the_pool_has_it(world: Wor
 
 
 async def test_says_how_far_the_operator_is(world: World) -> None:
-    growing = FULL.model_copy(
+    growing = SUBNET_FULL.model_copy(
         update={"type": "Ready", "status": ConditionStatus.FALSE, "reason": "Growing", "message": "to 8"}
     )
     world.take(supply(eni(0)), growing)
@@ -101,11 +101,11 @@ async def test_says_how_far_the_operator_is(world: World) -> None:
 
 
 async def test_the_node_is_able_while_addresses_are_free_or_may_come(world: World) -> None:
-    world.take(supply(eni(0)), FULL)
+    world.take(supply(eni(0)), SUBNET_FULL)
     await eventually(lambda: not world.flow.problem, "the primary serves")
     assert not world.flow.is_able
     assert world.flow.explain().reason == "SubnetFull"
     world.take(supply(eni(0)))
     assert world.flow.is_able
-    world.take(supply(eni(0, addresses=["10.0.1.5"])), FULL)
+    world.take(supply(eni(0, addresses=["10.0.1.5"])), SUBNET_FULL)
     await eventually(lambda: world.flow.is_able, "an address is free")

@@ -20,9 +20,7 @@ from eni_testing.supplies import FOUR, eni, supply
 @pytest.fixture
 async def _serving(node: AgentNode) -> None:
     """The agent of the node serves pods."""
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
 
 
 def remember(node: AgentNode, name: str, *addresses: str) -> None:
@@ -68,9 +66,7 @@ async def test_an_address_may_have_neighbour_entries_on_other_links(node: AgentN
 @pytest.mark.parametrize("families", [[Family.IPV6], [Family.IPV4, Family.IPV6]])
 async def test_both_families_and_node_local_addresses_are_looked_at(node: AgentNode, families: list[Family]) -> None:
     node.variables["ENABLE_V4_EGRESS"] = "true"
-    await node.give(supply(eni(0, addresses=FOUR, ipv6_prefixes=["2001:db8:0:0:1::/80"]), families=families))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR, ipv6_prefixes=["2001:db8:0:0:1::/80"]), families=families))
     outcome = await node.add("web")
     addresses = [ip["address"] for ip in outcome.json["ips"]]
     assert len(addresses) == len(families)

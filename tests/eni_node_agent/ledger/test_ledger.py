@@ -2,16 +2,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.nodeippool import CardUsage, EniRole, EniState, Leaving, Releasing, Supply
 from eni_node_agent.ledger.ledger import Ledger
 from eni_node_agent.ledger.packing import cidrs_of
-from eni_testing.holdings import Notebook, held
+from eni_testing.holdings import Notebook, held, sandbox
 from eni_testing.supplies import eni, supply
-
-
-def sandbox(name: str) -> Sandbox:
-    return Sandbox(SandboxKey("eni", name, "eth0"))
 
 
 def served(seen: Supply) -> set[str]:

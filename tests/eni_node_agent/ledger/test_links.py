@@ -4,19 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.nodeippool import CardUsage, EniRole, EniState, Family, Leaving, Releasing, Supply, SupplyEni
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.ledger.packing import cidrs_of
-from eni_testing.holdings import Notebook
+from eni_testing.holdings import Notebook, sandbox
 from eni_testing.supplies import eni, supply
 
 BOTH, IPV6 = (Family.IPV4, Family.IPV6), (Family.IPV6,)
 P0, P1 = "2001:db8:0:1:1::/80", "2001:db8:0:1:2::/80"
-
-
-def sandbox(name: str, *, every_card: bool = False) -> Sandbox:
-    return Sandbox(SandboxKey("eni", name, "eth0"), every_card=every_card)
 
 
 def ledger_of(

@@ -28,9 +28,7 @@ async def test_a_kernel_without_ipv6_is_told_of_in_words(node: AgentNode) -> Non
 
 @pytest.mark.parametrize("families", [[Family.IPV6], [Family.IPV4, Family.IPV6]])
 async def test_pods_have_an_address_of_every_family_also_after_a_kill(node: AgentNode, families: list[Family]) -> None:
-    await node.give(supply(eni(0, addresses=FOUR, ipv6_prefixes=[BLOCK]), families=families))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR, ipv6_prefixes=[BLOCK]), families=families))
     expected = ["10.0.1.4/32"] if len(families) == 2 else []
     assert await node.addresses_of("web") == [*expected, "2001:db8:0:1:2::/128"]
     node.host.run(["ip", "-6", "rule", "add", "priority", "512", "lookup", "512"], check=False)
@@ -58,9 +56,7 @@ async def test_egress_gives_a_way_of_the_other_family_that_the_runtime_is_not_to
     node: AgentNode, families: list[Family], variable: str, egress: str, target: str
 ) -> None:
     node.variables[variable] = "true"
-    await node.give(supply(eni(0, addresses=FOUR, ipv6_prefixes=[BLOCK]), families=families))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR, ipv6_prefixes=[BLOCK]), families=families))
     assert len(await node.addresses_of("web")) == 1
     assert f"src {egress}" in node.pod("web").run(["ip", "route", "get", target]).stdout
     family = "-6" if ":" in egress else "-4"
@@ -78,9 +74,7 @@ async def test_an_annotated_pod_has_a_link_on_every_card_and_goes_with_all_of_th
     for name, mac in (("eth1", "02:00:00:00:01:01"), ("eth2", "02:00:00:00:02:01")):
         node.host.run(["ip", "link", "add", name, "address", mac, "type", "veth", "peer", f"wire{name[-1]}"])
     cards = eni(0, addresses=FOUR), eni(1, card=1, addresses=["10.0.2.4"]), eni(1, card=2, addresses=["10.0.3.4"])
-    await node.give(supply(*cards))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(*cards))
     await eventually(lambda: node.usage.get("free") == 6, "all cards serve")
     wish = {"k8s.amazonaws.com/nicConfig": "multi-nic-attachment"}
     assert await node.addresses_of("many", wish) == ["10.0.1.4/32", "10.0.2.4/32", "10.0.3.4/32"]

@@ -25,9 +25,7 @@ async def test_demand_is_reported_before_anybody_asks_for_an_address(node: Agent
 
 async def test_a_quiet_agent_goes_on_saying_that_it_is_there(node: AgentNode) -> None:
     node.variables["ENI_HEARTBEAT_SECONDS"] = "1"
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await eventually(lambda: len(node.api.applied) >= 6, "usage is written again and again", within=15)
     *_, before, last = (applied.usage for applied in node.api.applied)
     assert before.pop("reportedAt") != last.pop("reportedAt")
@@ -36,9 +34,7 @@ async def test_a_quiet_agent_goes_on_saying_that_it_is_there(node: AgentNode) ->
 
 async def test_an_excluded_eni_keeps_its_pod_connected_and_gets_no_new_one(node: AgentNode) -> None:
     node.host.run(["ip", "link", "add", "eth1", "address", "02:00:00:00:00:01", "type", "veth", "peer", "wire1"])
-    await node.give(supply(eni(0), eni(1, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0), eni(1, addresses=FOUR)))
     address = await node.address_of("web")
     leaving = [(f"{each}/32", f"token-{each}") for each in FOUR]
     excluded = eni(1, addresses=FOUR, excluded="subnet-1 is out of use", state=EniState.RELEASING, releasing=leaving)
@@ -52,9 +48,7 @@ async def test_an_excluded_eni_keeps_its_pod_connected_and_gets_no_new_one(node:
 
 
 async def test_a_release_is_confirmed_when_the_pod_has_gone_and_its_address_has_rested(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR), cooldown_seconds=1))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR), cooldown_seconds=1))
     address = await node.address_of("web")
     marked = supply(eni(0, addresses=FOUR, releasing=[(f"{address}/32", "t1")]), cooldown_seconds=1)
     await node.give(marked)
@@ -67,9 +61,7 @@ async def test_a_release_is_confirmed_when_the_pod_has_gone_and_its_address_has_
 
 
 async def test_an_object_that_was_deleted_and_made_anew_gets_its_usage_again(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await eventually(lambda: node.usage.get("free") == 4, "usage reported")
     await node.api.delete(POOLS, NODE)
     node.api.applied.clear()
@@ -78,9 +70,7 @@ async def test_an_object_that_was_deleted_and_made_anew_gets_its_usage_again(nod
 
 
 async def test_a_bad_object_leaves_the_last_good_supply(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await node.api.put(POOLS, {"metadata": {"name": NODE}, "status": {"supply": {"enis": 3}}})
     await eventually(lambda: "NodeIPPool cannot be read" in node.log, "said so")
     assert await node.address_of("web") == "10.0.1.4"

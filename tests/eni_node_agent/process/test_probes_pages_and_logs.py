@@ -29,9 +29,7 @@ async def test_pages_tell_health_readiness_and_numbers(node: AgentNode) -> None:
 
 
 async def test_a_journal_that_is_gone_makes_the_node_not_ready(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await eventually(lambda: node.http("/readyz")[0] == 200, "ready", within=15)
     node.journal.unlink()
     status, text = node.http("/readyz")
@@ -54,9 +52,7 @@ async def test_a_thread_that_hangs_has_the_agent_started_anew(node: AgentNode) -
 
 
 async def test_vpc_cnis_addresses_serve_its_metrics_and_introspection(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     address = await node.address_of("web")
     await eventually(lambda: node.fetch("10.0.250.10:61678", "/metrics")[0] == 200, "metrics on every address")
     text = node.fetch("10.0.250.10:61678", "/metrics")[1]
@@ -82,9 +78,7 @@ async def test_metrics_and_introspection_can_be_switched_off(node: AgentNode) ->
 async def test_ports_others_have_keep_no_pod_waiting(node: AgentNode) -> None:
     """As while VPC CNI's agent still runs on the node."""
     listeners = [node.host.call(socket.create_server, ("127.0.0.1", port)) for port in (61678, 61679)]
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     assert await node.address_of("web") == "10.0.1.4"
     await eventually(lambda: node.log.count("pages cannot be served yet") == 2, "both are told")
     for listener in listeners:
@@ -93,9 +87,7 @@ async def test_ports_others_have_keep_no_pod_waiting(node: AgentNode) -> None:
 
 
 async def test_the_time_from_bound_to_address_is_measured(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await eventually(lambda: node.usage.get("pending") == 0, "pods are followed", within=15)
     await node.api.put(PODS, pod("web"))
     await eventually(lambda: node.usage.get("pending") == 1, "the pod is seen")
@@ -111,9 +103,7 @@ async def test_a_log_file_and_its_level_are_vpc_cnis(node: AgentNode) -> None:
     path, requests = node.folder / "logs" / "ipamd.log", node.folder / "logs" / "plugin.log"
     node.variables |= {"AWS_VPC_K8S_CNI_LOG_FILE": str(path), "AWS_VPC_K8S_PLUGIN_LOG_FILE": str(requests)}
     node.variables["AWS_VPC_K8S_CNI_LOGLEVEL"] = "Debug"
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await node.address_of("web")
     lines = [json.loads(line) for line in requests.read_text().splitlines()]
     [add] = [line for line in lines if line.get("verb") == "ADD"]

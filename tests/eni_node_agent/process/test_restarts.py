@@ -19,9 +19,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.timeout(90)]
 
 
 async def test_a_killed_agent_knows_every_pod_again(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     first = await node.address_of("web")
     cooling = await node.address_of("gone")
     assert (await node.delete("gone")).exit_code == 0
@@ -34,9 +32,7 @@ async def test_a_killed_agent_knows_every_pod_again(node: AgentNode) -> None:
 
 
 async def test_serves_add_and_del_with_the_api_server_gone_also_after_a_restart(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     node.api.refusal = 503
     await node.api.cut_watches()
     assert node.stop() == 0
@@ -52,9 +48,7 @@ async def test_serves_add_and_del_with_the_api_server_gone_also_after_a_restart(
 
 @pytest.mark.parametrize("length", [0, 100])
 async def test_a_torn_journal_gives_no_live_pods_address_away(node: AgentNode, length: int) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     first = await node.address_of("web")
     node.stop(signal.SIGKILL)
     node.journal.write_bytes(node.journal.read_bytes()[:length])
@@ -69,9 +63,7 @@ async def test_a_torn_journal_gives_no_live_pods_address_away(node: AgentNode, l
 
 
 async def test_after_a_reboot_no_address_stays_with_a_dead_pod(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await node.address_of("web")
     node.stop(signal.SIGKILL)
     boot = node.usage["bootID"]
@@ -96,9 +88,7 @@ async def test_an_address_assigned_by_an_agent_killed_before_it_answered_comes_b
 
 
 async def test_a_second_agent_on_a_node_leaves_the_first_alone(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     first, node._process = node._process, None
     node.start()
     assert node._process is not None

@@ -2,16 +2,13 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
 
 import pytest
 
-from eni_crds.conditions import ConditionType, Reason
-from eni_crds.nodeippool import Condition, ConditionStatus
 from eni_node_agent.looplag import STALL_SECONDS
 from eni_testing.agents import AgentNode
 from eni_testing.eventually import eventually
-from eni_testing.supplies import FOUR, eni, supply
+from eni_testing.supplies import FOUR, SUBNET_FULL, eni, supply
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(90)]
 
@@ -34,9 +31,7 @@ async def test_a_pod_gets_its_address_once_the_operator_has_spoken(node: AgentNo
 
 
 async def test_an_add_waits_for_the_pool_to_grow(node: AgentNode) -> None:
-    await node.give(supply(eni(0)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0)))
     adding = asyncio.create_task(node.address_of("web"))
     await eventually(lambda: node.usage.get("pending") == 1, "the wait is reported as demand")
     await node.give(supply(eni(0, addresses=FOUR)))
@@ -45,14 +40,7 @@ async def test_an_add_waits_for_the_pool_to_grow(node: AgentNode) -> None:
 
 async def test_an_add_that_waited_in_vain_says_why_in_the_operators_words(node: AgentNode) -> None:
     node.variables["ENI_HOLD_SECONDS"] = "0.3"
-    full = Condition(
-        type=ConditionType.SUBNET_EXHAUSTED,
-        status=ConditionStatus.TRUE,
-        reason=Reason.SUBNET_FULL,
-        message="subnet-1 has 0 free addresses",
-        last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    await node.give(supply(eni(0)), full)
+    await node.give(supply(eni(0)), SUBNET_FULL)
     node.start()
     why = "subnet-1 has 0 free addresses"
     await eventually(lambda: why in node.http("/readyz")[1], "not ready, and why", within=15)
@@ -70,9 +58,7 @@ async def test_an_add_that_waited_in_vain_says_why_in_the_operators_words(node: 
 
 
 async def test_a_pod_that_waits_is_told_of_before_its_add_ends(node: AgentNode) -> None:
-    await node.give(supply(eni(0)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0)))
     adding = asyncio.create_task(node.address_of("web"))
     await eventually(lambda: "eni_agent_waiting_sandboxes 1.0" in node.http("/metrics")[1], "the sandbox waits")
     await eventually(lambda: len(node.api.events) == 1, "the pod has an Event")
@@ -89,9 +75,7 @@ def lag_figures(node: AgentNode) -> float:
 
 
 async def test_fifty_pods_at_once_on_an_empty_pool_all_get_their_address(node: AgentNode) -> None:
-    await node.give(supply(eni(0)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0)))
     names = [f"web-{number}" for number in range(50)]
     adding = asyncio.gather(*(node.address_of(name) for name in names))
     await eventually(lambda: node.usage.get("pending") == 50, "the whole burst is reported", within=15)
@@ -105,9 +89,7 @@ async def test_fifty_pods_at_once_on_an_empty_pool_all_get_their_address(node: A
 
 async def test_an_eni_that_appears_later_serves_then(node: AgentNode) -> None:
     node.host.run(["ip", "link", "set", "eth0", "down"])
-    await node.give(supply(eni(0), eni(1, addresses=["10.0.1.9"])))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0), eni(1, addresses=["10.0.1.9"])))
     adding = asyncio.create_task(node.address_of("web"))
     await eventually(lambda: node.usage.get("pending") == 1, "the pod waits")
     node.host.run(["ip", "link", "add", "eth1", "address", "02:00:00:00:00:01", "type", "veth", "peer", "wire1"])

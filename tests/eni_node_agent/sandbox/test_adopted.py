@@ -5,8 +5,8 @@ import pytest
 from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_node_agent.ledger.ledger import Holding
 from eni_node_agent.sandbox import names
-from eni_testing.holdings import held
-from eni_testing.sandbox_pool import World, sandbox
+from eni_testing.holdings import held, sandbox
+from eni_testing.sandbox_pool import World
 
 
 async def test_a_sandbox_adopted_from_the_kernel_is_known_again_by_its_link() -> None:

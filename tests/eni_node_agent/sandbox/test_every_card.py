@@ -7,7 +7,8 @@ import pytest
 from eni_cni_shim.plugin.addresspool import Assignment, NoAddressError
 from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.sandbox import gc, names
-from eni_testing.sandbox_pool import World, sandbox
+from eni_testing.holdings import sandbox
+from eni_testing.sandbox_pool import World
 from eni_testing.supplies import eni, supply
 
 

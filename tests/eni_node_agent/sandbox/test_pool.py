@@ -6,7 +6,8 @@ import pytest
 
 from eni_cni_shim.plugin.addresspool import PoolUnavailableError
 from eni_node_agent.ledger.packing import cidrs_of
-from eni_testing.sandbox_pool import World, sandbox
+from eni_testing.holdings import sandbox
+from eni_testing.sandbox_pool import World
 from eni_testing.supplies import eni, supply
 
 

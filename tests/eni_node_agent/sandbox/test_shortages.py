@@ -7,7 +7,8 @@ import pytest
 from eni_cni_shim.plugin.addresspool import NoAddressError
 from eni_node_agent.sandbox import pool
 from eni_node_agent.sandbox.pool import Shortage
-from eni_testing.sandbox_pool import World, sandbox
+from eni_testing.holdings import sandbox
+from eni_testing.sandbox_pool import World
 
 
 def shortage(name: str, *, is_final: bool) -> Shortage:

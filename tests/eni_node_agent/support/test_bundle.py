@@ -60,9 +60,7 @@ def unpacked(data: bytes) -> dict[str, str]:
 @pytest.mark.netns
 @pytest.mark.timeout(90)
 async def test_no_secret_leaves_the_node(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR, releasing=[("10.0.1.7/32", PLANTED["supply"])])))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR, releasing=[("10.0.1.7/32", PLANTED["supply"])])))
     await node.address_of("web")
     saved = node.folder / "state" / "supply.json"
     await eventually(saved.exists, "the supply is saved")
@@ -89,9 +87,7 @@ async def test_no_secret_leaves_the_node(node: AgentNode) -> None:
 @pytest.mark.netns
 @pytest.mark.timeout(90)
 async def test_without_an_agent_it_has_what_the_last_one_left(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await node.address_of("web")
     node.stop()
     found, progress = await members(node)

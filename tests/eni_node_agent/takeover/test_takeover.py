@@ -44,9 +44,7 @@ def add_three(node: LeftNode) -> dict[str, Host]:
 
 async def begin(node: LeftNode, *, cooldown_seconds: int = 30) -> None:
     """Starts the agent on what is left, and waits until it serves and VPC CNI's own rules are gone."""
-    await node.give(leftover_supply(cooldown_seconds=cooldown_seconds))
-    node.start()
-    await node.until_able()
+    await node.serve(leftover_supply(cooldown_seconds=cooldown_seconds))
     await eventually(lambda: not node.their_conflist.exists(), "VPC CNI's conflist is set aside", within=15)
     await eventually(lambda: not [line for line in node.traces() if "AWS" in line], "its rules are gone", within=15)
 
@@ -269,9 +267,7 @@ def reason_of(node: LeftNode, condition: str) -> str:
 )
 async def test_rules_of_the_legacy_iptables_are_told_and_pods_are_served(node: LeftNode) -> None:
     pods = add_three(node)
-    await node.give(leftover_supply())
-    node.start()
-    await node.until_able()
+    await node.serve(leftover_supply())
     await eventually(lambda: "stay in the legacy iptables" in node.log, "said so", within=15)
     assert {line.split()[0] for line in node.traces() if "AWS" in line} == {"nat", "mangle"}
     assert all(pod.reaches(OUTSIDE) for pod in pods.values())

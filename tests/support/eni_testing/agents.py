@@ -178,6 +178,12 @@ class AgentNode:
         status["conditions"] = [condition.dump() for condition in conditions]
         await self.api.put(POOLS, {"metadata": {"name": NODE}, "status": status})
 
+    async def serve(self, supply: Supply, *conditions: Condition) -> None:
+        """Starts the agent with what the operator says already said; returns once it is able."""
+        await self.give(supply, *conditions)
+        self.start()
+        await self.until_able()
+
     async def until_serving(self) -> None:
         """Waits until the agent takes requests."""
         await eventually(self._accepts, "the agent takes requests", within=15)

@@ -1,9 +1,14 @@
 """Holdings for tests of the agent, of one link as a pod of one network card has; and who remembers them."""
 
-from eni_cni_shim.plugin.addresspool import PodLink, Sandbox
+from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_node_agent.ledger.journal import JournalError
 from eni_node_agent.ledger.ledger import Holding
 from eni_node_agent.sandbox import names
+
+
+def sandbox(name: str, *, every_card: bool = False) -> Sandbox:
+    """Returns the sandbox of a container called so."""
+    return Sandbox(SandboxKey("eni", name, "eth0"), every_card=every_card)
 
 
 def held(sandbox: Sandbox, *addresses: str, eni_id: str = "eni-1", since: float = 0.0, egress: str = "") -> Holding:

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_node_agent.ledger.ledger import Ledger
 from eni_node_agent.ledger.packing import cidrs_of
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
 from eni_testing.eventually import eventually
-from eni_testing.holdings import Notebook
+from eni_testing.holdings import Notebook, sandbox
 from eni_testing.supplies import eni, supply
 
 
@@ -57,8 +56,3 @@ class World:
 
     def _press(self) -> None:
         self.pressed += 1
-
-
-def sandbox(name: str, *, every_card: bool = False) -> Sandbox:
-    """Returns the sandbox of a container called so."""
-    return Sandbox(SandboxKey("eni", name, "eth0"), every_card=every_card)

@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
-from eni_crds.conditions import ConditionType, Reason
-from eni_crds.nodeippool import Condition, ConditionStatus, NodeIPPool, NodeIPPoolStatus, Supply
+from eni_crds.nodeippool import Condition, NodeIPPool, NodeIPPoolStatus, Supply
 from eni_node_agent.cluster.flow import SupplyFlow
 from eni_node_agent.cluster.report import Reporter
 from eni_node_agent.cluster.supply import SupplyFile
@@ -19,14 +17,6 @@ from eni_node_agent.ledger.ledger import Ledger
 from eni_node_agent.network.converge import NetworkState
 from eni_node_agent.sandbox.pool import SandboxPool
 from eni_testing.holdings import Notebook
-
-FULL = Condition(
-    type=ConditionType.SUBNET_EXHAUSTED,
-    status=ConditionStatus.TRUE,
-    reason=Reason.SUBNET_FULL,
-    message="subnet-1 is full",
-    last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
-)
 
 
 class Network:
