@@ -3,6 +3,8 @@
 Never used by the product. Counterpart: ``eni-lab aws`` on the command line and the tests.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +12,7 @@ from aiohttp import web
 
 from eni_lab.aws.engine.access import Denial
 from eni_lab.aws.engine.invariants import breaches
+from eni_lab.aws.engine.parsing import parse
 from eni_lab.aws.faults import Fault
 from eni_lab.aws.http import Endpoint
 from eni_lab.aws.latency import NO_TIME, ServiceTimes
@@ -48,10 +51,8 @@ class Control:
     async def turn_knobs(self, request: web.Request) -> web.Response:
         """Turns the knobs named in the body; 400 with a sentence for an unknown one or a bad value."""
         changes = await _object(request)
-        try:
+        with _refusals():
             self._engine.configure(**changes)
-        except (TypeError, ValueError) as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
         return web.json_response(asdict(self._engine.knobs))
 
     async def show_faults(self, _: web.Request) -> web.Response:
@@ -62,11 +63,8 @@ class Control:
     async def add_fault(self, request: web.Request) -> web.Response:
         """Scripts a fault (fields of ``faults.Fault``)."""
         body = await _object(request)
-        try:
-            key = self._endpoint.faults.add(Fault(**body))
-        except (TypeError, ValueError) as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
-        return web.json_response({"id": key})
+        with _refusals():
+            return web.json_response({"id": self._endpoint.faults.add(parse(Fault, body))})
 
     async def clear_faults(self, _: web.Request) -> web.Response:
         """Takes all faults back."""
@@ -81,10 +79,8 @@ class Control:
     async def add_denial(self, request: web.Request) -> web.Response:
         """Denies an action to a caller (fields of ``access.Denial``)."""
         body = await _object(request)
-        try:
-            self._engine.access.denials.append(Denial(**body))
-        except TypeError as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
+        with _refusals():
+            self._engine.access.denials.append(parse(Denial, body))
         return web.json_response([asdict(rule) for rule in self._engine.access.denials])
 
     async def clear_denials(self, _: web.Request) -> web.Response:
@@ -144,6 +140,14 @@ class Control:
     async def show_breaches(self, _: web.Request) -> web.Response:
         """Shows the laws that do not hold; an empty list is the only good answer."""
         return web.json_response(breaches(self._engine.region))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

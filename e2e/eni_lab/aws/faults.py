@@ -3,18 +3,21 @@
 Pure: says what to do to a call. Counterpart: ``http`` does it, ``control`` lets a test or a person script it.
 """
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import count
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic.dataclasses import dataclass
 
 from eni_lab.aws.engine.caller import Caller
 from eni_lab.aws.engine.errors import Ec2Error
+from eni_lab.aws.engine.parsing import STRICT
 
 When = Literal["before", "after"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Fault:
     """One rule. Without ``code`` and ``lose_reply`` it only makes calls slow."""
 
@@ -33,28 +36,20 @@ class Fault:
     message: str = "This fault was scripted."
     """Error text to answer."""
 
-    status: int = 400
+    status: Annotated[int, Field(ge=400, le=599)] = 400
     """HTTP status to answer."""
 
-    latency: float = 0.0
+    latency: NonNegativeFloat = 0.0
     """Seconds to wait there."""
 
     lose_reply: bool = False
     """Close the connection instead of answering."""
 
-    count: int = 1
+    count: NonNegativeInt = 1
     """How many calls it hits; 0 for all."""
 
-    skip: int = 0
+    skip: NonNegativeInt = 0
     """How many calls it lets through first."""
-
-    def __post_init__(self) -> None:
-        if self.when not in {"before", "after"}:
-            raise ValueError(f"when is {self.when!r}, allowed are before, after")
-        if not 400 <= self.status <= 599:
-            raise ValueError(f"status is {self.status}, allowed are 400 to 599")
-        if min(self.latency, self.count, self.skip) < 0:
-            raise ValueError("latency, count and skip must not be negative")
 
     def error(self) -> Ec2Error | None:
         """Returns the error to answer, or None."""

@@ -76,16 +76,16 @@ def test_a_table_forgets_what_nobody_will_ask_for() -> None:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"colour": 1}, "there is no knob 'colour'"),
-        ({"link_seconds": "2"}, "must be of type float"),
-        ({"link_seconds": True}, "must be of type float"),
-        ({"throttling": 1}, "must be of type bool"),
-        ({"link_seconds": -1.0}, "must not be negative"),
-        ({"address_choice": "best"}, "allowed are random, packed"),
+        ({"colour": 1}, "there is no 'colour'"),
+        ({"link_seconds": "2"}, "link_seconds is '2', input should be a valid number"),
+        ({"link_seconds": True}, "link_seconds is True, input should be a valid number"),
+        ({"throttling": 1}, "throttling is 1, input should be a valid boolean"),
+        ({"link_seconds": -1.0}, "should be greater than or equal to 0"),
+        ({"address_choice": "best"}, "address_choice is 'best', input should be 'random' or 'packed'"),
     ],
 )
 def test_a_bad_knob_is_refused(changes: dict[str, object], error: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=error):
+    with pytest.raises(ValueError, match=error):
         Knobs().changed(**changes)
 
 

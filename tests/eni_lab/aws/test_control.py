@@ -32,12 +32,13 @@ async def test_knobs_can_be_seen_and_turned(ec2: RunningEc2) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "says"),
     [
-        ("POST", "knobs", {"colour": 1}, "there is no knob 'colour'"),
-        ("POST", "knobs", {"link_seconds": -1.0}, "must not be negative"),
+        ("POST", "knobs", {"colour": 1}, "there is no 'colour'"),
+        ("POST", "knobs", {"link_seconds": -1.0}, "link_seconds is -1.0, input should be"),
         ("POST", "knobs", [], "the body must be a JSON object"),
-        ("POST", "faults", {"status": 200}, "status is 200, allowed are 400 to 599"),
+        ("POST", "faults", {"status": 200}, "status is 200, input should be greater than or equal to 400"),
         ("POST", "faults", {"colour": 1}, "colour"),
-        ("POST", "denials", {"caller": "x"}, "action"),
+        ("POST", "faults", {"action": 5}, "action is 5, input should be a valid string"),
+        ("POST", "denials", {"caller": "x"}, "action is missing"),
         ("POST", "service-times", {"enabled": 1}, "enabled must be true or false"),
         ("POST", "metadata", {"instance": "i-1", "items": {}}, "instance is 'i-1'"),
         ("GET", "calls?last=x", None, "last is 'x'"),

@@ -1,14 +1,16 @@
 """Who may do what: every caller everything, except what a rule denies. IAM policies are not evaluated."""
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from pydantic.dataclasses import dataclass
 
 from eni_lab.aws.engine.caller import Caller
 from eni_lab.aws.engine.errors import Ec2Error
 from eni_lab.aws.engine.model import OWNER_ID
+from eni_lab.aws.engine.parsing import STRICT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Denial:
     """Denies actions to callers, both as shell patterns."""
 

@@ -3,48 +3,53 @@
 What AWS documents is not here but code in the modules beside this one. ``docs/standin-aws.md`` has a line a field.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal, Self
 
+from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic.dataclasses import dataclass
 
-@dataclass(frozen=True, slots=True)
+from eni_lab.aws.engine.parsing import STRICT, parse
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Knobs:
     """Undocumented behaviour, delays and quotas; times in seconds."""
 
     region: str = "us-east-1"
     """Region name: part of zones, DNS names and ARNs."""
 
-    attaching_seconds: float = 0.5
+    attaching_seconds: NonNegativeFloat = 0.5
     """From Attach's effect until the attachment's state is ``attached``."""
 
-    link_seconds: float = 1.5
+    link_seconds: NonNegativeFloat = 1.5
     """From Attach's effect until the kernel link and the metadata show the ENI."""
 
-    detaching_seconds: float = 2.0
+    detaching_seconds: NonNegativeFloat = 2.0
     """From Detach's effect until the attachment is gone, the link vanishes and the ENI is ``available``."""
 
-    creating_seconds: float = 0.0
+    creating_seconds: NonNegativeFloat = 0.0
     """How long Describe shows a new ENI as ``pending``; the reply of Create always does."""
 
-    launch_seconds: float = 0.0
+    launch_seconds: NonNegativeFloat = 0.0
     """How long a new instance is ``pending``."""
 
-    shutdown_seconds: float = 0.0
+    shutdown_seconds: NonNegativeFloat = 0.0
     """How long an instance is ``shutting-down`` before it is ``terminated`` and its ENIs are let go."""
 
-    terminated_visible_seconds: float = 3600.0
+    terminated_visible_seconds: NonNegativeFloat = 3600.0
     """How long DescribeInstances shows a terminated instance."""
 
-    describe_lag_seconds: float = 0.0
+    describe_lag_seconds: NonNegativeFloat = 0.0
     """Describe answers as of so long ago (eventual consistency); a younger resource is NotFound."""
 
-    visible_after_seconds: float = 0.0
+    visible_after_seconds: NonNegativeFloat = 0.0
     """A mutation that names an ENI younger than this gets NotFound, as EC2 sometimes answers."""
 
-    attachment_hidden_seconds: float = 0.0
+    attachment_hidden_seconds: NonNegativeFloat = 0.0
     """After Attach, Describe shows ``in-use`` without any Attachment for so long."""
 
-    metadata_lag_seconds: float = 0.8
+    metadata_lag_seconds: NonNegativeFloat = 0.8
     """Metadata of an ENI it shows already (addresses, prefixes, groups) is so old."""
 
     address_choice: Literal["random", "packed"] = "random"
@@ -59,28 +64,28 @@ class Knobs:
     deleted_eni_replay: Literal["reply", "new", "error"] = "reply"
     """A ClientToken whose ENI is deleted: repeat the old reply, make a new ENI, or answer NotFound."""
 
-    unattached_address_limit: int = 50
+    unattached_address_limit: NonNegativeInt = 50
     """Addresses and prefixes an unattached ENI may hold; its instance type's limit is checked at Attach."""
 
-    unpaginated_limit: int = 1000
+    unpaginated_limit: NonNegativeInt = 1000
     """With more ENIs, DescribeNetworkInterfaces without page size and indexed filter is OperationNotPermitted."""
 
-    filter_values_limit: int = 200
+    filter_values_limit: NonNegativeInt = 200
     """Filter values per call before FilterLimitExceeded."""
 
-    eni_quota: int = 5000
+    eni_quota: NonNegativeInt = 5000
     """ENIs per Region."""
 
-    group_quota: int = 5
+    group_quota: NonNegativeInt = 5
     """Security groups per ENI."""
 
-    tag_quota: int = 50
+    tag_quota: NonNegativeInt = 50
     """Tags per resource, ``aws:`` ones not counted."""
 
     throttling: bool = True
     """Whether the published request buckets apply."""
 
-    throttle_scale: float = 1.0
+    throttle_scale: NonNegativeFloat = 1.0
     """Multiplies capacity and refill of every bucket (an account's raised quota, or a faster clock)."""
 
     rejected_calls_cost: bool = False
@@ -89,20 +94,9 @@ class Knobs:
     ids_count_as_filter: bool = False
     """Whether a Describe by ids uses the filtered bucket (100/20) or the plain one (50/10)."""
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int | float) and value < 0:
-                raise ValueError(f"knob {field.name} is {value}, it must not be negative")
-        _require_choice("address_choice", self.address_choice, ("random", "packed"))
-        _require_choice("prefix_choice", self.prefix_choice, ("random", "packed"))
-        _require_choice("deleted_eni_replay", self.deleted_eni_replay, ("reply", "new", "error"))
-
     def changed(self, **changes: Any) -> Self:
-        """Returns a copy with changes; raises ValueError for an unknown knob, TypeError for a value of another type."""
-        for name, value in changes.items():
-            _require_type(name, value, getattr(self, name, None))
-        return replace(self, **changes)
+        """Returns a copy with changes; raises ValueError with a sentence for an unknown knob or a bad value."""
+        return parse(type(self), {**asdict(self), **changes})
 
     def without_delays(self) -> Self:
         """Returns a copy in which every change takes effect and shows at once."""
@@ -112,16 +106,3 @@ class Knobs:
     def longest_lag(self) -> float:
         """Returns how far back any reader looks, in seconds."""
         return max(self.describe_lag_seconds, self.metadata_lag_seconds)
-
-
-def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"knob {name} is {value!r}, allowed are {', '.join(allowed)}")
-
-
-def _require_type(name: str, value: Any, current: Any) -> None:
-    if current is None:
-        raise ValueError(f"there is no knob {name!r}")
-    kinds = (int, float) if isinstance(current, float) else (type(current),)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(current, bool)):
-        raise TypeError(f"knob {name} is {value!r}, it must be of type {type(current).__name__}")
