@@ -1,6 +1,7 @@
 """What a test does to a laboratory that others use after it, each undone when its ``with`` ends, whatever came between.
 
 What a disturbance began it takes back also where it failed half way. ``eni_lab.cloud_acts`` has those of the cloud.
+In a fixture it is undone only after the cluster's account of a failed test was taken.
 """
 
 from __future__ import annotations
