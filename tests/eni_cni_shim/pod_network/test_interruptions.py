@@ -8,6 +8,7 @@ import errno
 import functools
 import itertools
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,12 +116,20 @@ def descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
+async def settle_in(network: PodNetwork) -> None:
+    """Has every thread open what it keeps: each takes one of the works that wait for one another."""
+    number = len(network._workers._threads)
+    meeting = threading.Barrier(number, timeout=10)
+    await asyncio.gather(*(network._workers.run(lambda _: meeting.wait()) for _ in range(number)))
+
+
 async def test_the_threads_come_home_and_no_descriptor_stays_open(
     network: PodNetwork, make_pod: Callable[[], Pod]
 ) -> None:
     pods = [make_pod() for _ in range(4)]
     await network.add(pods[0].netns, one_link(30), MTU)
     await network.check(pods[0].netns, one_link(30), MTU)
+    await settle_in(network)
     before = descriptors()
     for number, one in enumerate(pods[1:], start=31):
         await network.add(one.netns, one_link(number), MTU)
