@@ -226,10 +226,20 @@ def targets_of(pod: Resident) -> list[str]:
     return [at(*end, protocol) for end in ends for protocol in ("", "udp:")]
 
 
+def by(source: str, target: str) -> str:
+    """The same target, asked by one of several addresses of the pod that asks."""
+    return f"{source}->{target}"
+
+
 def ask(lab: Lab, pod: Resident, targets: Sequence[str], milliseconds: int = PATIENCE) -> dict[str, str]:
     """What a pod gets from each target."""
+    return answers(lab, pod.name, targets, milliseconds)
+
+
+def answers(lab: Lab, name: str, targets: Sequence[str], milliseconds: int = PATIENCE) -> dict[str, str]:
+    """What the pod of that name gets from each target."""
     command = ("/labpod", "fetch", str(milliseconds), *targets)
-    return _parsed(lab.kubectl("exec", pod.name, "--", *command, check=False), targets)
+    return _parsed(lab.kubectl("exec", name, "--", *command, check=False), targets)
 
 
 def ask_from_outside(lab: Lab, target: str) -> str:
