@@ -1,8 +1,9 @@
 """Two nodes whose pods are on their primary and on a secondary ENI, and what these see of each other and of the world.
 
 The node ``secondary`` has single addresses and a kube-proxy in nftables mode, the node ``prefix`` has prefixes and one
-in iptables mode; pods of both have IPv4 and IPv6. The pods of a third node, ``six``, have IPv6 alone. A ``Town`` is the
-pods under one configuration of the agent; the next ``Phase`` begins with new pods.
+in iptables mode; pods of both have IPv4 and IPv6, for their pools say so. The pool of a third node, ``six``, says
+nothing: its pods have IPv6 alone, as the operators' environment has it. A ``Town`` is the pods under one configuration
+of the agent; the next ``Phase`` begins with new pods.
 """
 
 import json
@@ -90,17 +91,25 @@ def build(lab: Lab) -> None:
         lab.add_node(NODE_TYPE, zone, mode, max_pods=110, proxy_mode=proxy)
     lab.add_node(NODE_TYPE, ZONES[0], SIX, max_pods=110)
     lab.deploy("traffic")
-    lab.wait_until(f"pool of {SIX}", "get", "nodeippool", SIX)
-    lab.kubectl("patch", "nodeippool", SIX, "--type=merge", "-p", json.dumps({"spec": {"families": ["IPv6"]}}))
     for mode in MODES:
         lab.wait_until(f"pool of {mode}", "get", "nodeippool", mode)
         policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1, "maximumENIs": 2}
-        lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", json.dumps({"spec": {"policy": policy}}))
+        spec = {"policy": policy, "families": ["IPv4", "IPv6"]}
+        lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", json.dumps({"spec": spec}))
     _extend_vpc(lab)
+    for mode in MODES:
+        wait_for(
+            f"node {mode} has both families", lambda mode=mode: families(lab, mode) == spec["families"], seconds=60
+        )  # type: ignore[misc]
     fill.primary(lab.node("prefix"), FILLERS)
     lab.report("the primary ENI of node prefix is nearly full")
-    wait_for("node six is for IPv6 alone", lambda: observed.pool(lab, SIX).supply["families"] == ["IPv6"], seconds=60)
     wait_for("no prefix in mode secondary", lambda: not observed.pool(lab, "secondary").prefixes, seconds=60)
+
+
+def families(lab: Lab, node: str) -> list[str]:
+    """What the operator says that pods of a node have."""
+    found: list[str] = observed.pool(lab, node).supply.get("families", [])
+    return found
 
 
 def _extend_vpc(lab: Lab) -> None:
