@@ -48,6 +48,7 @@ VARIABLES = (
 """Of the agent; not set in a phase that does not set them."""
 SIX = "six"
 FAMILIES = (4, 6)
+BOTH = ["IPv4", "IPv6"]
 PODS_A_NODE = 6
 """In mode secondary all that two ENIs have, three each; in mode prefix ``FILLERS`` see to that."""
 FILLERS = 3 * 16 - PODS_A_NODE // 2
@@ -94,13 +95,11 @@ def build(lab: Lab) -> None:
     for mode in MODES:
         lab.wait_until(f"pool of {mode}", "get", "nodeippool", mode)
         policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1, "maximumENIs": 2}
-        spec = {"policy": policy, "families": ["IPv4", "IPv6"]}
+        spec = {"policy": policy, "families": BOTH}
         lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", json.dumps({"spec": spec}))
     _extend_vpc(lab)
-    for mode in MODES:
-        wait_for(
-            f"node {mode} has both families", lambda mode=mode: families(lab, mode) == spec["families"], seconds=60
-        )  # type: ignore[misc]
+    both = dict.fromkeys(MODES, BOTH)
+    wait_for("two nodes have both families", lambda: {mode: families(lab, mode) for mode in MODES} == both, seconds=60)
     fill.primary(lab.node("prefix"), FILLERS)
     lab.report("the primary ENI of node prefix is nearly full")
     wait_for("no prefix in mode secondary", lambda: not observed.pool(lab, "secondary").prefixes, seconds=60)
