@@ -44,7 +44,7 @@ from eni_node_agent.network.repair import HostNetwork
 from eni_node_agent.rpc.server import Server
 from eni_node_agent.sandbox import gc
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
-from eni_node_agent.settings import Settings
+from eni_node_agent.settings import Settings, small_mtus
 from eni_node_agent.supervision import running
 from eni_node_agent.takeover.takeover import Places, TakenOverPodNetwork, Takeover
 
@@ -97,7 +97,7 @@ class Agent:
             SupplyFile(settings.supply_path),
             clock=clock,
             changed=self._see_supply,
-            has_ipv6=(settings.proc_sys / "net/ipv6").is_dir,
+            lacks_for_ipv6=functools.partial(lacks_for_ipv6, settings),
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
         places = Places(settings.vpc_cni_run_dir, settings.vpc_cni_checkpoint, settings.cni_conf_dir)
@@ -320,6 +320,13 @@ class Agent:
 
     def _boot_time(self) -> float:
         return time.time() - self._clock()
+
+
+def lacks_for_ipv6(settings: Settings) -> str:
+    """Returns why pods of this node cannot have IPv6, in a clause; empty: they can."""
+    if not (settings.proc_sys / "net/ipv6").is_dir():
+        return "the kernel of this node has no IPv6"
+    return " and ".join(small_mtus(settings.eni_mtu, settings.pod_mtu, "with IPv6"))
 
 
 def egress_families(settings: Settings) -> frozenset[Family]:

@@ -111,7 +111,7 @@ def test_the_executables_variable_in_a_shared_environment_is_no_mistake() -> Non
 
 @pytest.mark.parametrize("name", ["AWS_VPC_ENI_MTU", "POD_MTU"])
 def test_ipv6_that_is_asked_for_needs_its_least_mtu(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"{name} is 1279; with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed"):
+    with pytest.raises(SettingsError, match=f"{name} is 1279, with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed"):
         Settings.from_env(NODE | {name: "1279", "ENABLE_V6_EGRESS": "true"})
     assert Settings.from_env(NODE | {name: "1279"}).pod_mtu == 1279
 

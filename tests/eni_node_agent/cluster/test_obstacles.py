@@ -77,12 +77,12 @@ async def test_an_object_that_is_gone_leaves_the_supply_and_is_told_of(world: Wo
 
 
 @pytest.mark.parametrize("families", [[Family.IPV6], [Family.IPV4, Family.IPV6]])
-async def test_a_kernel_without_ipv6_is_told_of_where_the_pool_has_it(world: World, families: list[Family]) -> None:
+async def test_what_a_node_lacks_for_ipv6_is_told_where_the_pool_has_it(world: World, families: list[Family]) -> None:
     inner = eni(0, addresses=["10.0.1.5"], ipv6_prefixes=["2001:db8::/80"])
-    world.has_ipv6 = False
+    world.lacks_for_ipv6 = "the kernel of this node has no IPv6"
     world.take(supply(inner, families=families))
     await eventually(lambda: world.flow.is_saved, "the host's network and the disk are done")
-    with pytest.raises(PoolUnavailableError, match="the kernel of this node has no IPv6"):
+    with pytest.raises(PoolUnavailableError, match="IPv6 addresses, and the kernel of this node has no IPv6"):
         world.pool.check_ready()
     assert world.flow.explain().reason == "IPv6NotServed"
     assert not world.flow.is_able

@@ -148,6 +148,19 @@ def test_a_card_whose_eni_is_coming_is_waited_for_and_one_that_goes_is_not(
     assert addresses(ledger_of(*enis, families=(Family.IPV4,)), "a", every_card=True) == expected
 
 
+def test_a_card_that_has_no_eni_yet_is_waited_for_by_those_who_ask_for_it_and_counted() -> None:
+    """The operator tells of its cards before EC2 has attached anything."""
+    first = supply(eni(0, addresses=["10.0.1.5", "10.0.1.6"]))
+    ledger = Ledger(Notebook())
+    show(ledger, first.model_copy(update={"cards": [0, 1]}))
+    assert addresses(ledger, "a", every_card=True) is None
+    assert addresses(ledger, "b") == [("10.0.1.5",)]
+    assert ledger.tally(0).cards == (CardUsage(network_card=1),)
+    both = supply(*first.enis, eni(0, card=1, addresses=["10.0.2.5"])).model_copy(update={"cards": [0, 1]})
+    show(ledger, both)
+    assert addresses(ledger, "a", every_card=True) == [("10.0.1.6",), ("10.0.2.5",)]
+
+
 def test_a_card_of_which_pods_get_nothing_yet_is_waited_for() -> None:
     """Custom networking: the primary serves no pod, and the ENI that will is not there yet."""
     enis = eni(0, excluded="custom networking"), eni(0, card=1, addresses=["10.0.2.5"])

@@ -55,7 +55,7 @@ class World:
             explain=lambda: self.flow.explain(),  # noqa: PLW0108  the flow comes after the pool
             pressed=lambda: None,
         )
-        self.has_ipv6 = True
+        self.lacks_for_ipv6 = ""
         self.flow = SupplyFlow(
             self.ledger,
             self.pool,
@@ -63,7 +63,7 @@ class World:
             self.file,
             clock=lambda: self.now,
             changed=lambda: None,
-            has_ipv6=lambda: self.has_ipv6,
+            lacks_for_ipv6=lambda: self.lacks_for_ipv6,
         )
         self.reporter = Reporter(self.ledger, self.pool, self.flow, boot_id="b1", clock=lambda: self.now)
 
