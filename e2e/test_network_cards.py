@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,11 @@ from eni_lab.cloud_client import ZONES
 from eni_lab.demo import observed
 from eni_lab.kube.images import POD_IMAGE
 from eni_lab.lab import Lab
+from eni_lab.node.machine import Machine
 from eni_lab.podcheck.cluster import NodeSight, holds
 from eni_lab.podcheck.expected import ifname_of
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import another_node, environment
 from eni_testing.inspections import inspect
 from eni_testing.residents import OPEN, answers, at, by
 
@@ -48,31 +51,34 @@ class Pods:
 @pytest.fixture(scope="module")
 def cluster(deployed: Lab) -> Iterator[Lab]:
     """The session's cluster, its operators managing every card."""
-    deployed.set_env("eni-operator", ENABLE_MULTI_NIC="true")
-    yield deployed
-    deployed.set_env("eni-operator", ENABLE_MULTI_NIC=None)
+    with environment(deployed, "eni-operator", ENABLE_MULTI_NIC="true"):
+        yield deployed
 
 
 @pytest.fixture(scope="module")
 def pods(cluster: Lab) -> Iterator[Pods]:
     """Bound to a node that is just starting, as an autoscaler's are, while EC2 gives no further ENI for a moment."""
-    with cluster.cloud.fault(action="CreateNetworkInterface", code="InternalError", status=500):
-        machine = cluster.add_node(KIND, ZONES[0], NODE, max_pods=20, interfaces=LAUNCHED_WITH)
-        run(cluster)
-        cluster.kubectl("wait", "--for=condition=Ready", "pod/plain", "--timeout=60s")
-        wait_for("both pods that ask wait", lambda: on_each_card(cluster, "pending") == {1: 2, 2: 2}, seconds=20)
-        assert {pod.name for pod in observed.pods(cluster, LABEL)} <= {"plain", "neighbour"}
-    try:
-        cluster.kubectl("wait", "--for=condition=Ready", "pods", "-l", LABEL, "--timeout=60s")
-        wait_for("the pool counts all", lambda: observed.pool(cluster, NODE).usage["assigned"] == ALL, seconds=15)
-        sight = NodeSight(cluster, machine)
-        running = {pod.name: pod.address for pod in observed.pods(cluster, LABEL)}
-        addresses = {name: interfaces(sight, running[name]) for name in ("asker", "leaver", "plain")}
-        shown = cluster.kubectl("get", "nodeippool", NODE)
-        yield Pods(sight, addresses, running["neighbour"], observed.pool(cluster, NODE), shown)
-    finally:
-        cluster.kubectl("delete", "pods", "-l", LABEL, "--now", "--wait=true")
-        cluster.remove_node(machine)
+    node = another_node(cluster, KIND, ZONES[0], name=NODE, max_pods=20, interfaces=LAUNCHED_WITH)
+    with ExitStack() as stack:
+        with cluster.cloud.fault(action="CreateNetworkInterface", code="InternalError", status=500):
+            machine = stack.enter_context(node)
+            stack.callback(cluster.kubectl, "delete", "pods", "-l", LABEL, "--now", "--wait=true")
+            run(cluster)
+            cluster.kubectl("wait", "--for=condition=Ready", "pod/plain", "--timeout=60s")
+            wait_for("both pods that ask wait", lambda: on_each_card(cluster, "pending") == {1: 2, 2: 2}, seconds=20)
+            assert {pod.name for pod in observed.pods(cluster, LABEL)} <= {"plain", "neighbour"}
+        yield see(cluster, machine)
+
+
+def see(cluster: Lab, machine: Machine) -> Pods:
+    """Returns the pods once all have come."""
+    cluster.kubectl("wait", "--for=condition=Ready", "pods", "-l", LABEL, "--timeout=60s")
+    wait_for("the pool counts all", lambda: observed.pool(cluster, NODE).usage["assigned"] == ALL, seconds=15)
+    sight = NodeSight(cluster, machine)
+    running = {pod.name: pod.address for pod in observed.pods(cluster, LABEL)}
+    addresses = {name: interfaces(sight, running[name]) for name in ("asker", "leaver", "plain")}
+    shown = cluster.kubectl("get", "nodeippool", NODE)
+    return Pods(sight, addresses, running["neighbour"], observed.pool(cluster, NODE), shown)
 
 
 def run(lab: Lab) -> None:
