@@ -1,6 +1,7 @@
 """A stolen token writes its own part of its own node's pool and nothing else, tried as an attacker would."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from eni_lab.errors import LabError
 from eni_lab.kube.images import REPOSITORY
 from eni_lab.lab import Lab
+from eni_testing.disturbances import applied
 from eni_testing.thieves import Thief
 
 pytestmark = pytest.mark.e2e
@@ -35,9 +37,12 @@ class PoolThief(Thief):
 
 
 @pytest.fixture(scope="module")
-def nodes(deployed: Lab) -> tuple[str, str]:
+def nodes(deployed: Lab) -> Iterator[tuple[str, str]]:
+    """Two nodes; should a thief have paused a pool of theirs after all, it goes on afterwards."""
     first, second, *_ = (machine.name for machine in deployed.nodes())
-    return first, second
+    yield first, second
+    for node in (first, second):
+        deployed.kubectl("patch", "nodeippool", node, "--type=merge", "-p", '{"spec":{"paused":null}}')
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +121,14 @@ def test_the_operator_has_one_lease_and_no_other(operator: PoolThief) -> None:
     assert (can("delete", "eni-operator"), can("list", "")) == ("no", "no")
 
 
+@pytest.fixture
+def _eniconfig(deployed: Lab) -> Iterator[None]:
+    with applied(deployed, json.dumps(ENICONFIG)):
+        yield
+
+
+@pytest.mark.usefixtures("_eniconfig")
 def test_only_the_operator_writes_the_status_of_an_eniconfig(deployed: Lab, operator: PoolThief) -> None:
-    deployed.kubectl("apply", "-f", "-", stdin=json.dumps(ENICONFIG))
     status = json.dumps({**ENICONFIG, "status": {"nodes": 7}})
     write = ("apply", "--server-side", "--force-conflicts", "--subresource=status", "-f", "-")
     with pytest.raises(LabError, match="written by the operator only"):
@@ -127,12 +138,11 @@ def test_only_the_operator_writes_the_status_of_an_eniconfig(deployed: Lab, oper
 
 
 @pytest.fixture(scope="module")
-def cluster_operator(deployed: Lab, operator: PoolThief) -> PoolThief:
+def cluster_operator(deployed: Lab, operator: PoolThief) -> Iterator[PoolThief]:
     """The account of the one operator of a cluster, with a token that no pod and no node bears."""
-    rights = (OVERLAY / "rbac.yaml").read_text()
-    deployed.kubectl("apply", "-n", "kube-system", "-f", "-", stdin=rights)
-    token = deployed.kubectl("create", "token", "eni-cluster-operator", *SYSTEM).strip()
-    return replace(operator, account="eni-cluster-operator", token=token)
+    with applied(deployed, (OVERLAY / "rbac.yaml").read_text(), *SYSTEM):
+        token = deployed.kubectl("create", "token", "eni-cluster-operator", *SYSTEM).strip()
+        yield replace(operator, account="eni-cluster-operator", token=token)
 
 
 def test_the_clusters_operator_writes_every_nodes_supply(

@@ -7,6 +7,7 @@ import pytest
 
 from eni_lab.lab import Lab, Options
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import applied
 from eni_testing.laboratories import new_lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
@@ -73,6 +74,6 @@ def test_a_node_replaced_under_its_name_gets_a_pool_of_its_own(cluster: Lab) -> 
 
 def test_an_eniconfig_tells_that_nobody_uses_it(cluster: Lab) -> None:
     config = {"apiVersion": "crd.k8s.amazonaws.com/v1alpha1", "kind": "ENIConfig", "metadata": {"name": "unused"}}
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(config))
     told = ("--for=jsonpath={.status.conditions[0].reason}=ENIConfigUnused", "--timeout=40s")
-    cluster.kubectl("wait", "eniconfig/unused", *told)
+    with applied(cluster, json.dumps(config)):
+        cluster.kubectl("wait", "eniconfig/unused", *told)

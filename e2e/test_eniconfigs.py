@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import pytest
 
@@ -10,6 +10,7 @@ from eni_lab.demo import observed
 from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import environment
 from eni_testing.reasons import PATIENCE_SECONDS, Case, calm, crowded, rest, running_pods, told_everywhere
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -20,14 +21,13 @@ CUSTOM = "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG"
 @pytest.fixture(scope="module")
 def customized(deployed: Lab) -> Iterator[Lab]:
     """The deployed laboratory with custom networking, and agents that give up soon."""
-    deployed.set_env("eni-agent", ENI_HOLD_SECONDS="4")
-    rest(deployed, deployed.nodes()[0], {})
-    deployed.set_env("eni-operator", **{CUSTOM: "true"})
-    yield deployed
-    calm(deployed)
-    deployed.kubectl("delete", "eniconfigs", "--all")
-    deployed.set_env("eni-operator", **{CUSTOM: None})
-    deployed.set_env("eni-agent", ENI_HOLD_SECONDS=None)
+    with ExitStack() as undo:
+        undo.enter_context(environment(deployed, "eni-agent", ENI_HOLD_SECONDS="4"))
+        undo.callback(calm, deployed)
+        rest(deployed, deployed.nodes()[0], {})
+        undo.enter_context(environment(deployed, "eni-operator", **{CUSTOM: "true"}))
+        undo.callback(deployed.kubectl, "delete", "eniconfigs", "--all")
+        yield deployed
 
 
 def nothing(_lab: Lab, _node: Machine) -> AbstractContextManager[None]:

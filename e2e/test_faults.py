@@ -4,6 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,6 +12,8 @@ from eni_lab.demo import observed, workload
 from eni_lab.lab import Lab
 from eni_lab.node.runtime import Runtime
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import api_server_away, pods_of, switched_off
+from eni_testing.reasons import calm
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -23,20 +26,23 @@ BRISK = {"cooldownSeconds": 2, "releaseAfterSeconds": 1}
 @pytest.fixture
 def cluster(deployed: Lab) -> Iterator[Lab]:
     """The deployed laboratory with ten pods; afterwards nothing of the test is left in the pools."""
-    for pool in observed.pools(deployed):
-        edit(deployed, pool.name, BRISK)
-    workload.create(deployed, "fault")
-    workload.scale(deployed, 10, seconds=90, name="fault")
-    yield deployed
-    for kind in ("faults", "denials"):
-        deployed.cloud.control("DELETE", f"/_lab/{kind}")
-    workload.scale(deployed, 0, seconds=60, name="fault")
-    for pool in observed.pools(deployed):
-        edit(deployed, pool.name, None)
-        edit(deployed, pool.name, BRISK)
-    for pool in observed.pools(deployed):
-        wait_for_pool(deployed, pool.name, "no more than it wants", is_at_rest)
-        edit(deployed, pool.name, None)
+    with ExitStack() as undo:
+        undo.callback(calm, deployed)
+        for pool in observed.pools(deployed):
+            edit(deployed, pool.name, BRISK)
+        undo.callback(come_to_rest, deployed)
+        undo.enter_context(pods_of(deployed, "fault", 10, seconds=90))
+        undo.callback(deployed.cloud.control, "DELETE", "/_lab/faults")
+        yield deployed
+
+
+def come_to_rest(lab: Lab) -> None:
+    """Waits until no pool has more than it wants without pods."""
+    for pool in observed.pools(lab):
+        edit(lab, pool.name, None)
+        edit(lab, pool.name, BRISK)
+    for pool in observed.pools(lab):
+        wait_for_pool(lab, pool.name, "no more than it wants", is_at_rest)
 
 
 def is_at_rest(pool: observed.Pool) -> bool:
@@ -74,17 +80,13 @@ def test_pods_come_and_go_while_the_api_server_is_away_for_a_minute(cluster: Lab
     edit(cluster, node.name, {"warmIPs": 6})
     wait_for_pool(cluster, node.name, "six free addresses", lambda pool: pool.usage["free"] >= 6)
     cluster.kubectl("scale", "deployment", "fault", "--replicas=20")
-    cluster.parts.stop("apiserver")
-    away = time.monotonic()
-    try:
+    with api_server_away(cluster):
+        away = time.monotonic()
         with Runtime(node) as runtime:
             added = runtime.add([f"away{number}" for number in range(3)], seconds=30)
             deleted = runtime.finish("DEL", [report["name"] for report in added], seconds=30)
         time.sleep(max(0.0, 60 - (time.monotonic() - away)))  # the length of the outage is the scenario
-    finally:
-        cluster.parts.start_again("apiserver")
     assert [report["failures"] for report in added + deleted] == [0] * 6
-    cluster.wait_until("api server is back", "get", "--raw=/readyz")
     assert_sound(cluster, workload.scale(cluster, 20, seconds=120, name="fault"))
 
 
@@ -110,8 +112,8 @@ def test_an_agent_killed_in_a_burst_gives_no_address_twice(cluster: Lab) -> None
 def test_a_rebooted_node_leaves_no_address_with_a_dead_pod(cluster: Lab) -> None:
     node = cluster.nodes()[0]
     before = observed.pool(cluster, node.name).usage["bootID"]
-    cluster.switch_off(node)
-    cluster.switch_on(node)
+    with switched_off(cluster, node):
+        pass  # and on again
 
     def all_are_back() -> list[observed.Pod] | None:
         """The API server shows the world from before the reboot until agent and kubelet have reported."""

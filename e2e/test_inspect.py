@@ -1,19 +1,18 @@
 """What a person asks of a node, asked of real ones: does the runtime's own cache agree, and what is in a bundle."""
 
 import io
-import json
 import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from eni_lab.demo import workload
 from eni_lab.demo.observed import Pod
 from eni_lab.lab import Lab
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import pods_of
+from eni_testing.inspections import agent_of, execute, inspect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -22,28 +21,8 @@ NAME = "inspected"
 
 @pytest.fixture
 def pods(deployed: Lab) -> Iterator[list[Pod]]:
-    workload.create(deployed, NAME)
-    yield workload.scale(deployed, 6, seconds=90, name=NAME)
-    workload.scale(deployed, 0, seconds=60, name=NAME)
-
-
-def agent_of(lab: Lab, node: str) -> str:
-    selection = ("-l", "app.kubernetes.io/name=eni-agent", f"--field-selector=spec.nodeName={node}", "-o", "name")
-    return lab.kubectl("-n", "kube-system", "get", "pods", *selection).strip()
-
-
-def execute(lab: Lab, node: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Runs a command of the agent in its container, as ``kubectl exec`` does."""
-    command = lab.kubectl_command("-n", "kube-system", "exec", agent_of(lab, node), "-c", "agent", "--", "eni-agent")
-    return subprocess.run([*command, *arguments], capture_output=True, timeout=90, check=False)
-
-
-def inspect(lab: Lab, node: str) -> dict[str, Any]:
-    result = execute(lab, node, "inspect", "--json")
-    assert result.stdout, result.stderr
-    document: dict[str, Any] = json.loads(result.stdout)
-    assert (result.returncode == 0) == (document["differences"] == [] and document["couldNotLook"] == [])
-    return document
+    with pods_of(deployed, NAME, 6, seconds=90) as running:
+        yield running
 
 
 def test_all_sides_of_every_node_agree(deployed: Lab, pods: list[Pod]) -> None:

@@ -15,6 +15,7 @@ from eni_lab.cloud_client import ZONES
 from eni_lab.errors import LabError
 from eni_lab.lab import BOOT_ID, Lab, Options
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import another_node, api_server_away, environment, switched_off
 from eni_testing.laboratories import new_lab
 
 pytestmark = pytest.mark.e2e
@@ -79,19 +80,18 @@ def test_a_rebooted_node_keeps_its_disk_and_forgets_its_run(bare: Lab) -> None:
     machine = bare.node("node-b1")
     before = on_node(bare, "node-b1", "cat", BOOT_ID)
     on_node(bare, "node-b1", "touch", "/run/forgotten", "/var/lib/kept")
-    bare.switch_off(machine)
-    assert machine.pid is None
-    bare.switch_on(machine)
+    with switched_off(bare, machine):
+        assert machine.pid is None
     assert on_node(bare, "node-b1", "cat", BOOT_ID) != before
     assert on_node(bare, "node-b1", "sh", "-c", "ls /run/forgotten /var/lib/kept 2>/dev/null; true") == "/var/lib/kept"
     assert machine.instance.address in on_node(bare, "node-b1", "ip", "-4", "-o", "address", "show", "dev", "eth0")
 
 
 def test_a_node_of_another_type_is_added_and_removed(bare: Lab) -> None:
-    machine = bare.add_node("c5.xlarge", ZONES[1])
-    assert machine.name == "node-b2"
-    assert node(bare, "node-b2")["status"]["capacity"]["pods"] == "58"  # type: ignore[index]  # c5.xlarge: 4 ENIs of 15
-    bare.remove_node(machine)
+    with another_node(bare, "c5.xlarge", ZONES[1]) as machine:
+        assert machine.name == "node-b2"
+        pods = node(bare, "node-b2")["status"]["capacity"]["pods"]  # type: ignore[index]
+        assert pods == "58"  # c5.xlarge: 4 ENIs of 15
     assert "node-b2" not in bare.kubectl("get", "nodes", "-o", "name")
     described = bare.cloud.ec2("describe_instances", InstanceIds=[machine.instance.instance_id])
     assert described["Reservations"][0]["Instances"][0]["State"]["Name"] in {"shutting-down", "terminated"}
@@ -128,13 +128,9 @@ def test_a_name_that_a_node_cannot_have_is_refused_before_anything_is_made(bare:
 
 
 def test_the_api_server_can_be_killed_and_started(bare: Lab) -> None:
-    bare.parts.stop("apiserver")
-    try:
-        with pytest.raises(LabError, match="refused"):
-            bare.kubectl("get", "--raw=/readyz")
-    finally:
-        bare.parts.start_again("apiserver")
-    bare.wait_until("API server ready again", "get", "--raw=/readyz")
+    with api_server_away(bare), pytest.raises(LabError, match="refused"):
+        bare.kubectl("get", "--raw=/readyz")
+    assert bare.kubectl("get", "--raw=/readyz").strip() == "ok"
 
 
 def test_an_unknown_part_is_answered_with_those_there_are(bare: Lab) -> None:
@@ -152,9 +148,8 @@ def test_a_variable_is_set_on_every_pod_and_taken_away(deployed: Lab) -> None:
             variable.get("value", "") for one in containers for variable in one["env"] if variable["name"] == "WORD"
         }
 
-    deployed.set_env("eni-agent", WORD="set")
-    assert seen() == {"set"}
-    deployed.set_env("eni-agent", WORD=None)
+    with environment(deployed, "eni-agent", WORD="set"):
+        assert seen() == {"set"}
     assert seen() == set()
 
 
@@ -169,12 +164,16 @@ def test_a_killed_runner_leaves_no_process_and_the_next_down_leaves_nothing(tmp_
     script.write_text(RUNNER)
     command = [sys.executable, str(script), str(lab.layout.cache), str(lab.layout.state)]
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as runner:
-        assert runner.stdout is not None
-        lines = iter(runner.stdout.readline, "")
-        assert "up\n" in lines
-        assert lab.pid
-        runner.send_signal(signal.SIGKILL)
-    wait_for("its processes ended", lambda: not any("process" in left for left in lab.leftovers()), seconds=10)
-    lab.down()
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as runner:
+            try:
+                assert runner.stdout is not None
+                lines = iter(runner.stdout.readline, "")
+                assert "up\n" in lines
+                assert lab.pid
+            finally:
+                runner.send_signal(signal.SIGKILL)
+        wait_for("its processes ended", lambda: not any("process" in left for left in lab.leftovers()), seconds=10)
+    finally:
+        lab.down()
     assert lab.leftovers() == []

@@ -16,6 +16,7 @@ from eni_lab.node.config import PAUSE_IMAGE
 from eni_lab.node.machine import Machine
 from eni_lab.vpc_layout import VPC_BLOCKS
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import another_node, applied, passing_deployments
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -109,16 +110,14 @@ def traces(machine: Machine) -> list[str]:
 @pytest.fixture
 def machine(deployed: Lab) -> Iterator[Machine]:
     """A node on which VPC CNI serves and our agent waits for it to go."""
-    deployed.kubectl("apply", "-f", "-", stdin=json.dumps(AWS_NODE))
-    conflist = json.dumps(vpc_cni.conflist(9001))
-    made = deployed.add_node("m5.large", ZONES[0], NODE, interfaces=TWO_ENIS, files={CONFLIST: conflist})
-    try:
+    brought = {CONFLIST: json.dumps(vpc_cni.conflist(9001))}
+    with (
+        applied(deployed, json.dumps(AWS_NODE)),
+        another_node(deployed, "m5.large", ZONES[0], name=NODE, interfaces=TWO_ENIS, files=brought) as made,
+        passing_deployments(deployed, "old", "new"),
+    ):
         leave(deployed, made)
         yield made
-    finally:
-        deployed.kubectl("delete", "daemonset", "aws-node", "-n", "kube-system", "--ignore-not-found")
-        deployed.kubectl("delete", "deployment", "old", "new", "--ignore-not-found")
-        deployed.remove_node(made)
 
 
 def test_a_node_changes_hands_with_its_pods_running(deployed: Lab, machine: Machine) -> None:

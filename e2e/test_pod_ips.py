@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -23,12 +23,17 @@ RIGHTS = REPOSITORY / "deploy" / "annotate-pod-ip" / "rbac.yaml"
 @pytest.fixture(scope="module")
 def noting(deployed: Lab) -> Iterator[Lab]:
     """The session's cluster with the component, which goes with the module."""
-    deployed.deploy("annotate-pod-ip")
-    deployed.kubectl("rollout", "status", "daemonset/eni-agent", "-n", "kube-system", "--timeout=120s")
-    yield deployed
-    deployed.kubectl("delete", "-f", str(RIGHTS))
-    deployed.deploy()
-    deployed.kubectl("rollout", "status", "daemonset/eni-agent", "-n", "kube-system", "--timeout=120s")
+    with ExitStack() as undo:
+        undo.callback(roll_out, deployed)
+        undo.callback(deployed.kubectl, "delete", "--ignore-not-found", "-f", str(RIGHTS))
+        roll_out(deployed, "annotate-pod-ip")
+        yield deployed
+
+
+def roll_out(lab: Lab, overlay: str = ".") -> None:
+    """Deploys the product so, and waits until all agents are."""
+    lab.deploy(overlay)
+    lab.kubectl("rollout", "status", "daemonset/eni-agent", "-n", "kube-system", "--timeout=120s")
 
 
 @contextmanager
@@ -37,9 +42,9 @@ def held(lab: Lab, name: str, replicas: int) -> Iterator[None]:
     manifest = deployment(name, replicas)
     template = manifest["spec"]["template"]  # type: ignore[index]
     template["metadata"]["finalizers"] = [HOLD]
-    lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-    lab.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
     try:
+        lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+        lab.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
         yield
     finally:
         lab.kubectl("delete", "deployment", name, "--wait=false", "--ignore-not-found")

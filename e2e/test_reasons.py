@@ -1,13 +1,14 @@
 """Every way a pool can say no, on a real cluster: the reason is on pool, node and pod, and in a metric."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import pytest
 
 from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.waiting import wait_for
+from eni_testing.disturbances import environment
 from eni_testing.reasons import (
     OPERATOR_METRICS,
     PATIENCE_SECONDS,
@@ -66,8 +67,8 @@ def spec(**fields: object) -> Trouble:
 
     @contextmanager
     def trouble(lab: Lab, node: Machine) -> Iterator[None]:
-        patch(lab, node, {"spec": fields})
         try:
+            patch(lab, node, {"spec": fields})
             yield
         finally:
             patch(lab, node, {"spec": dict.fromkeys(fields)})
@@ -83,8 +84,8 @@ def nothing(_lab: Lab, _node: Machine) -> AbstractContextManager[None]:
 def cordoned(lab: Lab, node: Machine) -> AbstractContextManager[None]:
     @contextmanager
     def trouble() -> Iterator[None]:
-        lab.kubectl("cordon", node.name)
         try:
+            lab.kubectl("cordon", node.name)
             yield
         finally:
             lab.kubectl("uncordon", node.name)
@@ -133,12 +134,11 @@ CASES = [
 @pytest.fixture(scope="module")
 def brisk(deployed: Lab) -> Iterator[Lab]:
     """The deployed laboratory with agents that give up soon and speak often."""
-    deployed.set_env("eni-agent", **QUICK_AGENT)
-    deployed.set_env("eni-operator", **SILENT_AFTER)
-    yield deployed
-    calm(deployed)
-    deployed.set_env("eni-agent", **dict.fromkeys(QUICK_AGENT))
-    deployed.set_env("eni-operator", **dict.fromkeys(SILENT_AFTER))
+    with ExitStack() as undo:
+        undo.enter_context(environment(deployed, "eni-agent", **QUICK_AGENT))
+        undo.enter_context(environment(deployed, "eni-operator", **SILENT_AFTER))
+        undo.callback(calm, deployed)
+        yield deployed
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.reason)
@@ -164,25 +164,25 @@ def test_vpc_cnis_event_names_the_missing_permission_on_the_operators_pod(brisk:
 def test_provisioning_that_is_disabled_is_told_in_all_four_places(brisk: Lab) -> None:
     variable = "DISABLE_NETWORK_RESOURCE_PROVISIONING"
     rest(brisk, brisk.nodes()[0], {})
-    brisk.set_env("eni-operator", **{variable: "true"})
-    try:
+    with environment(brisk, "eni-operator", **{variable: "true"}):
         told_everywhere(brisk, Case("ProvisioningDisabled", variable, nothing, {}), rested=True, serves_again=False)
-    finally:
-        brisk.set_env("eni-operator", **{variable: None})
 
 
 def test_a_silent_agent_is_told_by_the_pool_the_node_the_cni_and_a_metric(brisk: Lab) -> None:
-    node = brisk.nodes()[0]
-    away = {"nodeSelector": {"kubernetes.io/hostname": brisk.nodes()[1].name}}
-    patch_agent(brisk, away)
+    node, other = brisk.nodes()[:2]
+    with agents_on(brisk, other), crowded(brisk, node, 1, {}):
+        wait_for("the pool says AgentSilent", lambda: in_the_pool(brisk, node, "AgentSilent", "the agent"), seconds=90)
+        wait_for("the node's Event says so", lambda: on_the_node(brisk, node, "AgentSilent"), seconds=30)
+        wait_for("the CNI's error says so", lambda: in_the_cni_error(brisk, "agent"), seconds=60)
+        assert in_a_metric(node, OPERATOR_METRICS, "AgentSilent")
+
+
+@contextmanager
+def agents_on(lab: Lab, node: Machine) -> Iterator[None]:
+    """An agent runs on that node and on no other; at the end one runs on every node."""
     try:
-        with crowded(brisk, node, 1, {}):
-            wait_for(
-                "the pool says AgentSilent", lambda: in_the_pool(brisk, node, "AgentSilent", "the agent"), seconds=90
-            )
-            wait_for("the node's Event says so", lambda: on_the_node(brisk, node, "AgentSilent"), seconds=30)
-            wait_for("the CNI's error says so", lambda: in_the_cni_error(brisk, "agent"), seconds=60)
-            assert in_a_metric(node, OPERATOR_METRICS, "AgentSilent")
+        patch_agent(lab, {"nodeSelector": {"kubernetes.io/hostname": node.name}})
+        yield
     finally:
-        patch_agent(brisk, {"nodeSelector": {"kubernetes.io/hostname": None}})
-    brisk.wait_until("agents are back", "rollout", "status", "-n", "kube-system", "ds/eni-agent", "--timeout=60s")
+        patch_agent(lab, {"nodeSelector": {"kubernetes.io/hostname": None}})
+        lab.wait_until("agents are back", "rollout", "status", "-n", "kube-system", "ds/eni-agent", "--timeout=60s")

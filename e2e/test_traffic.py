@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from eni_lab.demo import observed
 from eni_lab.fabric.outside import ADDRESS as WORLD
 from eni_lab.fabric.outside import IPV6_ADDRESS as IPV6_WORLD
 from eni_lab.fabric.outside import PEERS
@@ -14,7 +15,7 @@ from eni_lab.podcheck.cluster import Mtu
 from eni_lab.waiting import wait_for
 from eni_testing import residents
 from eni_testing.laboratories import new_lab
-from eni_testing.residents import CLOSED, FAMILIES, MODES, OPEN, PLACES, Phase, Resident, Town, at
+from eni_testing.residents import CLOSED, FAMILIES, MODES, OPEN, PLACES, SIX, Phase, Resident, Town, at
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -209,6 +210,13 @@ def test_to_a_block_that_came_to_the_vpc_while_it_ran_nothing_is_translated(town
 def test_outside_of_the_vpc_a_pods_own_ipv6_address_is_seen(town: Town, node: str, place: str) -> None:
     pod = town.at(node, place)[0]
     assert town.outside[pod][IPV6_WORLD] == pod.of(6)
+
+
+@usually
+def test_the_variables_of_vpc_cni_alone_make_a_pool_of_ipv6(town: Town) -> None:
+    assert observed.pool(town.lab, SIX).spec == {}
+    assert residents.families(town.lab, SIX) == ["IPv6"]
+    assert [pod.node for pod in town.of_ipv6_alone] == [SIX, SIX]
 
 
 @usually

@@ -209,6 +209,9 @@ class Supply(Contract, frozen=True, kw_only=True):
     generation: int = 0
     """Counts the ENIs that left: part of the next ENI's client token, so that a token never names a deleted ENI."""
     enis: list[SupplyEni] = []
+    cards: list[int] = []
+    """Network cards that have or will have ENIs for pods: a pod that asks for every card waits for each of them. Empty
+    where there is one card."""
     families: list[Family] = field(default_factory=lambda: [Family.IPV4])
     vpc_ipv6_cidrs: list[Cidr] = field(default_factory=list, name="vpcIPv6CIDRs")
     subnets: list[SupplySubnet] = []

@@ -11,7 +11,7 @@ import importlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import ModuleType
 from typing import Final
 
@@ -44,15 +44,14 @@ from eni_node_agent.network.repair import HostNetwork
 from eni_node_agent.rpc.server import Server
 from eni_node_agent.sandbox import gc
 from eni_node_agent.sandbox.pool import Refusal, SandboxPool, Shortage
-from eni_node_agent.settings import Settings
+from eni_node_agent.settings import Settings, small_mtus
+from eni_node_agent.supervision import running
 from eni_node_agent.takeover.takeover import Places, TakenOverPodNetwork, Takeover
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 10.0
 """Between sweeps for departed sandboxes, and looks at the conflist and the saved supply."""
-RESTART_SECONDS: Final = 1.0
-"""Pause before a loop that failed is started again."""
 
 
 class Agent:
@@ -98,7 +97,7 @@ class Agent:
             SupplyFile(settings.supply_path),
             clock=clock,
             changed=self._see_supply,
-            has_ipv6=(settings.proc_sys / "net/ipv6").is_dir,
+            lacks_for_ipv6=functools.partial(lacks_for_ipv6, settings),
         )
         self._reporter = Reporter(self._ledger, self._pool, self._flow, boot_id=journal.boot_id, clock=clock)
         places = Places(settings.vpc_cni_run_dir, settings.vpc_cni_checkpoint, settings.cni_conf_dir)
@@ -145,8 +144,8 @@ class Agent:
                 serve_pages,
             )
             for loop in loops:
-                await stack.enter_async_context(_running(loop))
-            await stack.enter_async_context(_running(self._settle))
+                await stack.enter_async_context(running(loop))
+            await stack.enter_async_context(running(self._settle))
             yield
 
     async def _follow_cluster(self) -> None:
@@ -323,6 +322,13 @@ class Agent:
         return time.time() - self._clock()
 
 
+def lacks_for_ipv6(settings: Settings) -> str:
+    """Returns why pods of this node cannot have IPv6, in a clause; empty: they can."""
+    if not (settings.proc_sys / "net/ipv6").is_dir():
+        return "the kernel of this node has no IPv6"
+    return " and ".join(small_mtus(settings.eni_mtu, settings.pod_mtu, "with IPv6"))
+
+
 def egress_families(settings: Settings) -> frozenset[Family]:
     """Returns the families of which pods get a node-local address where the pool does not have them."""
     wanted = {Family.IPV4: settings.enable_v4_egress, Family.IPV6: settings.enable_v6_egress}
@@ -347,27 +353,3 @@ def network_settings(settings: Settings) -> NetworkSettings:
 
 async def _load(module: str) -> ModuleType:
     return await asyncio.to_thread(importlib.import_module, module)
-
-
-@contextlib.asynccontextmanager
-async def _running(loop: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Keeps a loop running: one that fails is logged and started again, the others go on."""
-    task = asyncio.create_task(_supervise(loop), name=_name_of(loop))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def _supervise(loop: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await loop()
-        except Exception:
-            log.exception("loop failed, it starts again", extra={"loop": _name_of(loop)})
-        await asyncio.sleep(RESTART_SECONDS)
-
-
-def _name_of(loop: Callable[[], Awaitable[None]]) -> str:
-    return str(getattr(loop, "__qualname__", None) or getattr(loop, "func", loop).__qualname__)

@@ -14,7 +14,7 @@ import pytest
 from eni_node_agent.ledger.journal import Journal
 from eni_node_agent.looplag import STALL_SECONDS
 from eni_testing import cni
-from eni_testing.agents import AgentNode
+from eni_testing.agents import AgentNode, node_beside_api_server
 from eni_testing.churn import Churn
 from eni_testing.eventually import eventually
 from eni_testing.supplies import eni, supply
@@ -44,20 +44,14 @@ pytestmark = [pytest.mark.netns, pytest.mark.timeout(SECONDS + 240)]
 async def test_nothing_is_given_twice_and_nothing_is_left_behind() -> None:
     with tempfile.TemporaryDirectory(prefix="eni-churn-") as folder:
         executable = cni.build_forwarder(Path(folder))
-        node = AgentNode(MEMORY)
-        try:
-            async with node.api_server():
-                await _churn(node, executable)
-        finally:
-            node.close()
+        async with node_beside_api_server(MEMORY) as node:
+            await _churn(node, executable)
 
 
 async def _churn(node: AgentNode, executable: list[str]) -> None:
     if IS_SHORT:
         node.arguments = ["-c", IMPATIENT]
-    await node.give(supply(eni(0, prefixes=PREFIXES), cooldown_seconds=1))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, prefixes=PREFIXES), cooldown_seconds=1))
     before = _kernel(node)
     churn = Churn(node, executable, pods=PODS, seed=SEED)
     await churn.run(SECONDS)
@@ -87,7 +81,7 @@ async def _until_as(node: AgentNode, before: dict[str, str]) -> None:
 
 
 def _usage(node: AgentNode) -> tuple[int, int, int]:
-    usage = node.api.applied[-1].usage
+    usage = node.usage
     return usage["assigned"], usage["cooling"], usage["free"]
 
 

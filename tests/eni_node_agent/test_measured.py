@@ -12,14 +12,13 @@ from eni_cni_shim.plugin.pod_network import PodNetworkError
 from eni_cni_shim.plugin.verbs import Plugin
 from eni_cni_shim.spec import Code
 from eni_node_agent.ledger.journal import JournalError
-from eni_node_agent.ledger.ledger import Holding
 from eni_node_agent.measured import MeasuredMemory, MeasuredNetwork, MeasuredPlugin, MeasuredPool, outcome_of
 from eni_node_agent.metrics.instruments import Metrics
 from eni_node_agent.metrics.vpc_cni import Counts
 from eni_testing import cni
 from eni_testing.cni import MemoryPool
 from eni_testing.eventually import eventually
-from eni_testing.holdings import held
+from eni_testing.holdings import Notebook, held
 
 
 class Network:
@@ -188,25 +187,13 @@ def test_an_error_has_an_outcome_in_a_word(code: int, details: str, outcome: str
     assert outcome_of(0, {}) == "success"
 
 
-class Memory:
-    def __init__(self) -> None:
-        self.failure: Exception | None = None
-
-    def hold(self, _: Holding) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-    def release(self, _: Holding, __: float) -> None:
-        return
-
-
 def test_writes_to_the_journal_are_timed_and_failures_counted() -> None:
-    world, memory = World(), Memory()
+    world, memory = World(), Notebook()
     measured = MeasuredMemory(memory, world.metrics)
     holding = held(Sandbox(SandboxKey("eni", "c1", "eth0")), "10.0.1.4")
     measured.hold(holding)
     measured.release(holding, 1.0)
-    memory.failure = JournalError("full")
+    memory.is_full = True
     with pytest.raises(JournalError):
         measured.hold(holding)
     assert world.value("eni_agent_journal_write_seconds_count", operation="hold") == 2

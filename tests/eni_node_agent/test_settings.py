@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,7 +111,7 @@ def test_the_executables_variable_in_a_shared_environment_is_no_mistake() -> Non
 
 @pytest.mark.parametrize("name", ["AWS_VPC_ENI_MTU", "POD_MTU"])
 def test_ipv6_that_is_asked_for_needs_its_least_mtu(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"{name} is 1279; with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed"):
+    with pytest.raises(SettingsError, match=f"{name} is 1279, with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed"):
         Settings.from_env(NODE | {name: "1279", "ENABLE_V6_EGRESS": "true"})
     assert Settings.from_env(NODE | {name: "1279"}).pod_mtu == 1279
 
@@ -139,3 +141,10 @@ def test_what_could_not_be_read_is_told() -> None:
         'AWS_VPC_K8S_CNI_CONNMARK is "much", which cannot be read; it is as if not set',
         'DISABLE_METRICS is "maybe", which cannot be read; it is as if not set',
     )
+
+
+def test_an_environment_that_makes_no_sense_is_one_sentence() -> None:
+    command = [sys.executable, "-m", "eni_node_agent", "run"]
+    result = subprocess.run(command, env={}, capture_output=True, text=True, timeout=20, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "eni-agent run: MY_NODE_NAME is not set; the name of this node is needed\n"

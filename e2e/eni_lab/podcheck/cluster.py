@@ -13,7 +13,7 @@ from eni_lab.errors import LabError
 from eni_lab.lab import Lab
 from eni_lab.node.machine import Machine
 from eni_lab.podcheck import faults
-from eni_lab.podcheck.expected import Eni, PodAddress
+from eni_lab.podcheck.expected import Eni, PodAddress, ifname_of
 from eni_lab.podcheck.kernel import Kernel, Run, read
 
 
@@ -39,8 +39,8 @@ class NodeSight:
         self.host = read(_in(self.machine.command()))
         self.described = self.lab.cloud.enis(self.machine.instance.instance_id)
 
-    def due(self, address: str) -> PodAddress:
-        """What is due to a pod's address.
+    def due(self, address: str, number: int = 0) -> PodAddress:
+        """What is due to a pod's address, on the interface of that number: 0 is eth0, 1 is mNicIf1.
 
         Raises:
             LabError: no ENI of the node has it.
@@ -57,11 +57,11 @@ class NodeSight:
             mtu=self.mtu.eni,
             subnet=subnet["CidrBlock"],
         )
-        return PodAddress(address=address, eni=due, mtu=self.mtu.pod)
+        return PodAddress(address=address, eni=due, mtu=self.mtu.pod, ifname=ifname_of(number), number=number)
 
-    def faults(self, address: str) -> list[str]:
-        """What is wrong about a running pod's address, a sentence each."""
-        due = self.due(address)
+    def faults(self, address: str, number: int = 0) -> list[str]:
+        """What is wrong about a running pod's address on its interface of that number, a sentence each."""
+        due = self.due(address, number)
         pod = self.pod(address)
         where = f"{self.machine.name}: "
         if pod is None:

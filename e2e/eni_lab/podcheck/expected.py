@@ -6,15 +6,22 @@ Numbers and names are those of ``docs/datapath.md``, written down here a second 
 import ipaddress
 from dataclasses import dataclass
 
-from eni_lab.podcheck.kernel import MAIN_TABLE, Route, host_cidr
+from eni_lab.podcheck.kernel import MAIN_TABLE, Route, Rule, host_cidr
 
 POD_TABLE = 512
 POD_PRIORITY = 512
 SOURCE_PRIORITY = 1536
 ENI_PRIORITY = 32765
+IN_POD_PRIORITY = 1
+"""Of the rules inside a pod that has several interfaces."""
 VETH_PREFIX = "eni"
 ROUTER_OF_EVERY_SUBNET = "fe80:ec2::1"
 """The VPC's router for IPv6, the same link-local address in every subnet (Amazon VPC user guide, "Route tables")."""
+
+
+def ifname_of(number: int) -> str:
+    """The name of a pod's interface: the runtime's for the first, VPC CNI's for one of a further network card."""
+    return f"mNicIf{number}" if number else "eth0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,3 +92,9 @@ class PodAddress:
         default = Route(table, self.default, self.ifname, self.gateway)
         to_gateway = Route(table, host_cidr(self.gateway), self.ifname)
         return frozenset({default} if self.family == 6 else {default, to_gateway})
+
+    @property
+    def pod_rules(self) -> list[Rule]:
+        """Of the pod's namespace: what is sent from an address of a further interface goes by that one's table."""
+        rule = Rule(IN_POD_PRIORITY, self.number, self.family, host_cidr(self.address))
+        return [rule] if self.number else []

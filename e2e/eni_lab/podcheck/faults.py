@@ -135,6 +135,9 @@ def _inside(pod: Kernel, due: PodAddress) -> Iterator[str]:
     routes = {route for route in _of_family(pod.routes, due.family) if route.link == due.ifname}
     if missing := due.pod_routes - routes:
         yield f"the pod has the routes {sorted(map(str, routes))} and lacks {sorted(map(str, missing))}"
+    rules = _rules_from(pod, due.address)
+    if rules != due.pod_rules:
+        yield f"the pod has the rules {rules} from {due.address}, due are {due.pod_rules}"
 
 
 def _of_the_interface(what: str, link: Link | None, due: PodAddress) -> Iterator[str]:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _UNHEARD: Final = "the API server has not told of this node's NodeIPPool yet"
 _ABSENT: Final = "the API server has no NodeIPPool of this node that can be read, which the operator makes"
 _EMPTY: Final = "the operator has not described this node's pool"
-_NO_IPV6: Final = "the pool gives pods IPv6 addresses, and the kernel of this node has no IPv6"
+_NO_IPV6: Final = "the pool gives pods IPv6 addresses, and"
 
 
 class Network(Protocol):
@@ -47,7 +47,7 @@ class SupplyFlow:
         *,
         clock: Callable[[], float],
         changed: Callable[[], None],
-        has_ipv6: Callable[[], bool] = lambda: True,
+        lacks_for_ipv6: Callable[[], str] = lambda: "",
     ) -> None:
         """Makes the flow.
 
@@ -58,7 +58,7 @@ class SupplyFlow:
             file: the last supply on disk.
             clock: seconds since boot.
             changed: called after every change.
-            has_ipv6: tells whether the kernel of the node has IPv6.
+            lacks_for_ipv6: tells in a clause why pods of this node cannot have IPv6; empty: they can.
         """
         self._ledger = ledger
         self._pool = pool
@@ -66,7 +66,7 @@ class SupplyFlow:
         self._file = file
         self._clock = clock
         self._changed = changed
-        self._has_ipv6 = has_ipv6
+        self._lacks_for_ipv6 = lacks_for_ipv6
         self._supply: Supply | None = None
         self._ensured: Supply | None = None
         self._state = NetworkState()
@@ -188,8 +188,8 @@ class SupplyFlow:
         if self._supply is None:
             missing = Refusal(Reason.OPERATOR_SILENT, f"no supply has been seen yet: {self._silence}")
             return self._refusal() or missing
-        if Family.IPV6 in self._supply.families and not self._has_ipv6():
-            return Refusal(Reason.IPV6_NOT_SERVED, _NO_IPV6)
+        if Family.IPV6 in self._supply.families and (lack := self._lacks_for_ipv6()):
+            return Refusal(Reason.IPV6_NOT_SERVED, f"{_NO_IPV6} {lack}")
         problem = self._host_problem(self._supply)
         return Refusal(Reason.HOST_NOT_READY, problem) if problem else None
 

@@ -139,7 +139,7 @@ class Ledger:
         self._egress = next((self._node_local[family] for family in lacking), None)
         self._most_pods = supply.limits.maximum_pods
         self._cool(now)
-        self._packing = Packing(supply.enis, served, self._rested, self._families)
+        self._packing = Packing(supply.enis, served, self._rested, self._families, supply.cards)
         known = ((address, at) for address, at in self._rested.items() if address in self._packing)
         self._rested = dict(known)
         for address in (*self._owners, *self._cooling):

@@ -100,6 +100,7 @@ class Packing:
         served: Collection[str],
         rested: Mapping[str, float],
         families: Collection[Family] = IPV4_ALONE,
+        cards: Collection[int] = (),
     ) -> None:
         """Lays out a supply of which nothing is taken yet.
 
@@ -108,7 +109,9 @@ class Packing:
             served: CIDRs the host's network is ready for.
             rested: when addresses were released last; those not in it have rested longest.
             families: of the pool.
+            cards: network cards that ENIs for pods are on or will be.
         """
+        self._cards = frozenset(cards)
         self._has_ipv4 = Family.IPV4 in families
         self._has_ipv6 = Family.IPV6 in families
         self._enis: list[_Eni] = []
@@ -137,14 +140,15 @@ class Packing:
 
     @property
     def cards(self) -> tuple[int, ...]:
-        """Network cards beside card 0 that have ENIs for pods, lowest first."""
-        return tuple(sorted({eni.network_card for eni in self._enis if eni.network_card and eni.role in SERVING_ROLES}))
+        """Network cards beside card 0 that have or will have ENIs for pods, lowest first."""
+        present = {eni.network_card for eni in self._enis if eni.role in SERVING_ROLES}
+        return tuple(sorted((present | self._cards) - {0}))
 
     @property
     def every_card(self) -> tuple[int, ...]:
-        """The network cards a pod gets a link on that asks for all: those with ENIs for pods, lowest first."""
+        """The network cards a pod gets a link on that asks for all, lowest first; it waits for one that is to come."""
         is_staying = [eni for eni in self._enis if eni.role in SERVING_ROLES and eni.state is not EniState.DETACHING]
-        return tuple(sorted({eni.network_card for eni in is_staying}))
+        return tuple(sorted({eni.network_card for eni in is_staying} | self._cards))
 
     def card_of(self, address: str) -> int | None:
         """Returns the network card of an address; None when it is not in the supply."""

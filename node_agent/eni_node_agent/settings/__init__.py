@@ -5,7 +5,7 @@ our own begin with ``ENI_`` and are strict. Policy of the pool is no setting: it
 """
 
 from eni_node_agent.settings.install import InstallSettings
-from eni_node_agent.settings.reader import SettingsError
+from eni_node_agent.settings.reader import SettingsError, small_mtus
 from eni_node_agent.settings.settings import Settings
 
-__all__ = ["InstallSettings", "Settings", "SettingsError"]
+__all__ = ["InstallSettings", "Settings", "SettingsError", "small_mtus"]

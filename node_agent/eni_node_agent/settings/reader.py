@@ -22,6 +22,13 @@ class SettingsError(Exception):
     """The environment does not make sense; the message has one sentence for each problem."""
 
 
+def small_mtus(eni_mtu: int, pod_mtu: int, when: str) -> list[str]:
+    """Returns a clause for each MTU that is too small for IPv6, and what is allowed ``when`` there is IPv6."""
+    named = (("AWS_VPC_ENI_MTU", eni_mtu), ("POD_MTU", pod_mtu))
+    small = ((name, mtu) for name, mtu in named if mtu < SMALLEST_IPV6_MTU)
+    return [f"{name} is {mtu}, {when} {SMALLEST_IPV6_MTU} to 9001 bytes are allowed" for name, mtu in small]
+
+
 @dataclass(slots=True)
 class Reader:
     """Reads variables one by one and gathers what is wrong with them. VPC CNI's are lenient, ours are strict."""
@@ -109,9 +116,8 @@ class Reader:
 
     def require_ipv6_mtus(self, values: Mapping[str, Any]) -> None:
         """Refuses MTUs too small for the IPv6 that is asked for here; a pool's families come with the supply."""
-        for name, mtu in (("AWS_VPC_ENI_MTU", values["eni_mtu"]), ("POD_MTU", values["pod_mtu"])):
-            if values["enable_v6_egress"] and mtu < SMALLEST_IPV6_MTU:
-                self.problems.append(f"{name} is {mtu}; with ENABLE_V6_EGRESS 1280 to 9001 bytes are allowed")
+        if values["enable_v6_egress"]:
+            self.problems += small_mtus(values["eni_mtu"], values["pod_mtu"], "with ENABLE_V6_EGRESS")
 
     def finish(self) -> None:
         """Raises SettingsError when anything was wrong, or a variable of ours is none of the agent's."""

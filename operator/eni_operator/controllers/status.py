@@ -60,6 +60,7 @@ def supply(facts: Facts, plan: Plan) -> Supply:
         totals=_totals(attached),
         generation=plan.generation,
         enis=attached,
+        cards=list(plan.cards) if len(plan.cards) > 1 else [],
         families=list(facts.policy.families),
         vpc_ipv6_cidrs=list(facts.vpc_ipv6_cidrs),
         subnets=[_subnet(subnet) for subnet in subnet_choice.ordered(world)],

@@ -26,6 +26,8 @@ class Plan:
     """In parallel across ENIs, in this order within one."""
     wanted: int
     """Pod addresses the pool grows or shrinks to, on all network cards."""
+    cards: tuple[int, ...]
+    """Network cards that have ENIs for pods or are to have them."""
     releasing: Mapping[EniId, tuple[Handover, ...]]
     """Every handshake under way, complete: one that is missing is cancelled."""
     draining: frozenset[EniId]
@@ -58,6 +60,7 @@ def plan(world: World, policy: Policy, now: float, nonce: str) -> Plan:
     return Plan(
         actions=(*_growth(parts, generation), *ending, *_upkeep(world, policy, now)),
         wanted=sum(part.target.wanted for part in parts),
+        cards=tuple(part.held.card for part in parts if _has_enis(part)),
         releasing=_releasing(world, parts),
         draining=_draining(world, parts),
         verdicts=reasons.verdicts(world, policy, parts, now, maximum_pods=maximum_pods),
@@ -85,6 +88,11 @@ def _by_card(world: World, policy: Policy, turn: Turn) -> Iterator[CardPlan]:
 
 def _held_on(card: int, world: World) -> int:
     return sum(eni.pod_addresses for eni in world.enis if is_managed(eni, world) and eni.network_card == card)
+
+
+def _has_enis(part: CardPlan) -> bool:
+    """Tells whether a card has ENIs for pods, or will: each gets one, unless somebody else takes care of them."""
+    return bool(part.held.serving) or (part.room > 0 and part.policy.provisioning)
 
 
 def _growth(parts: tuple[CardPlan, ...], generation: int) -> Iterator[Action]:

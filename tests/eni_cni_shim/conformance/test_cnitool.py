@@ -3,62 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from eni_lab.waiting import wait_for
-from eni_testing.agents import AgentNode
 from eni_testing.cni import Pod
 from eni_testing.cni_client import faults
-from eni_testing.cnitool import SUCCESS, CniTool, require_plugin
+from eni_testing.cnitool import CHAIN, SUCCESS, CniTool, address_of, serving_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from eni_testing.agents import AgentNode
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]  # cnitool is built when it is needed first
 
 NODE_ADDRESS = "10.0.250.10"
-CHAIN = ("portmap", "bandwidth", "tuning")
-
-
-def made(static_forwarder: list[str], *plugins: str, **variables: str) -> Iterator[AgentNode]:
-    node = AgentNode()
-    try:
-        shutil.copy(static_forwarder[0], node.folder / "bin" / "eni-cni")
-        for plugin in plugins:
-            shutil.copy(require_plugin(plugin), node.folder / "bin" / plugin)
-        node.variables.update(variables)
-        node.start_alone()
-        yield node
-    finally:
-        node.close()
 
 
 @pytest.fixture(scope="module")
 def plain(static_forwarder: list[str]) -> Iterator[AgentNode]:
     """A node where our plugin is alone."""
-    yield from made(static_forwarder)
-
-
-@pytest.fixture(scope="module")
-def chained(static_forwarder: list[str]) -> Iterator[AgentNode]:
-    """A node with Debian's plugins and every setting that chains one."""
-    yield from made(static_forwarder, *CHAIN, ENABLE_BANDWIDTH_PLUGIN="true", DISABLE_POD_V6="true")
-
-
-@pytest.fixture
-def make_tool(tmp_path: Path) -> Callable[[str, AgentNode], CniTool]:
-    def make(generation: str, node: AgentNode) -> CniTool:
-        folders = (node.folder / "conf", node.folder / "bin", tmp_path / "cache")
-        return CniTool(generation, node.host, *folders, node.socket_path)
-
-    return make
+    with serving_node(static_forwarder) as node:
+        yield node
 
 
 @pytest.fixture
@@ -66,11 +36,6 @@ def other() -> Iterator[Pod]:
     pod = Pod()
     yield pod
     pod.close()
-
-
-def address_of(result: Any) -> str:
-    address: str = result["ips"][0]["address"]
-    return address.removesuffix("/32")
 
 
 @pytest.mark.parametrize(("generation", "version"), [("current", "1.1.0"), ("previous", "1.0.0")])
@@ -194,29 +159,6 @@ def test_a_host_port_reaches_the_pod_and_goes_with_it(
     for each in (pod, other):
         assert tool.call("del", each.path, capabilities=ports if each is pod else None) == SUCCESS
     assert "30123" not in chained.host.run(["iptables-save", "-t", "nat"]).stdout
-
-
-def test_bandwidth_is_limited_both_ways(
-    chained: AgentNode, make_tool: Callable[[str, AgentNode], CniTool], pod: Pod
-) -> None:
-    tool = make_tool("current", chained)
-    rate, burst = 8_000_000, 400_000  # bits a second, bits
-    limits = {"ingressRate": rate, "ingressBurst": burst, "egressRate": rate, "egressBurst": burst}
-    result = tool.call("add", pod.path, capabilities={"bandwidth": limits}).json
-    host = result["interfaces"][0]["name"]
-    assert "rate 8Mbit" in chained.host.run(["tc", "qdisc", "show", "dev", host]).stdout
-    server = Server(pod, 8080)
-    try:
-        began = time.monotonic()
-        with chained.host.call(socket.create_connection, (address_of(result), 8080), timeout=5) as connection:
-            connection.settimeout(20)
-            connection.sendall(b"x" * 1_000_000 + b".")
-            assert connection.recv(5) == b"taken"
-        assert time.monotonic() - began > 0.7, "a megabyte at a megabyte a second"
-    finally:
-        server.close()
-    assert tool.call("del", pod.path, capabilities={"bandwidth": limits}) == SUCCESS
-    assert "ifb" not in chained.host.run(["ip", "-br", "link"]).stdout
 
 
 def test_a_pod_has_no_ipv6_where_that_was_asked_for(

@@ -6,17 +6,15 @@ What STATUS says decides whether a node is Ready, and a node that is not loses i
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from eni_crds.conditions import ConditionType, Reason
-from eni_crds.nodeippool import Condition, ConditionStatus
-from eni_testing.agents import AgentNode
+from eni_crds.conditions import Reason
+from eni_testing.agents import AgentNode, node_beside_api_server
 from eni_testing.cni_client import DONE, Client
 from eni_testing.eventually import eventually
-from eni_testing.supplies import eni, supply
+from eni_testing.supplies import SUBNET_FULL, eni, supply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,27 +24,15 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(60)]
 
-FULL = Condition(
-    type=ConditionType.SUBNET_EXHAUSTED,
-    status=ConditionStatus.TRUE,
-    reason=Reason.SUBNET_FULL,
-    message="subnet-1 has 0 free addresses",
-    last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
-)
-
 
 @pytest.fixture
 async def fresh() -> AsyncIterator[AgentNode]:
     """A node of the test's own, with an API server for the operator's words."""
-    made = AgentNode()
-    made.variables["ENI_HOLD_SECONDS"] = "0.2"
-    try:
-        async with made.api_server():
-            made.start()
-            await made.until_serving()
-            yield made
-    finally:
-        made.close()
+    async with node_beside_api_server() as made:
+        made.variables["ENI_HOLD_SECONDS"] = "0.2"
+        made.start()
+        await made.until_serving()
+        yield made
 
 
 async def until(node: AgentNode, code: int) -> Outcome:
@@ -61,7 +47,7 @@ async def until(node: AgentNode, code: int) -> Outcome:
 async def test_a_full_node_is_ready_and_an_empty_one_without_addresses_is_not(fresh: AgentNode) -> None:
     status = await fresh.status()
     assert (status.code, "no supply" in status.json["msg"]) == (50, True)
-    await fresh.give(supply(eni(0, addresses=["10.0.1.4"]), cooldown_seconds=1), FULL)
+    await fresh.give(supply(eni(0, addresses=["10.0.1.4"]), cooldown_seconds=1), SUBNET_FULL)
     await fresh.until_able()
     assert (await fresh.status()).exit_code == 0
     await fresh.address_of("web")
@@ -69,7 +55,7 @@ async def test_a_full_node_is_ready_and_an_empty_one_without_addresses_is_not(fr
     assert (await fresh.add("late")).code == 11
     assert (await fresh.delete("web")).exit_code == 0
     assert (await fresh.status()).exit_code == 0, "the address cools and comes back"
-    await fresh.give(supply(eni(0), cooldown_seconds=1), FULL)
+    await fresh.give(supply(eni(0), cooldown_seconds=1), SUBNET_FULL)
     status = await until(fresh, 50)  # no pod would be hurt, none could be served
     assert "subnet-1 has 0 free addresses" in status.json["msg"]
     assert status.json["details"] == Reason.SUBNET_FULL

@@ -54,6 +54,7 @@ IN_THE_POD = {
     "ip neigh del 169.254.1.1 dev eth0": "the pod has no permanent neighbour 169.254.1.1",
     "ip link set eth0 mtu 1400": "the pod's eth0 of {address} has MTU 1400",
     "ip link set eth0 down": "the pod's eth0 of {address} is down",
+    "ip rule add priority 1 from {address} lookup 1": "the pod has the rules .* due are \\[\\]",
     "ip link set eth0 name eth9": "the pod's eth0 of {address} is not there",
 }
 OF_A_SECONDARY_ENI = {
@@ -168,6 +169,7 @@ def test_a_break_in_a_pods_ipv6_is_named(world: World, command: str, sentence: s
         pytest.param({"eni": replace(ON_SECONDARY.eni, mtu=1500)}, "has MTU 9001, due is 1500", id="MTU of the ENI"),
         pytest.param({"eni": replace(ON_SECONDARY.eni, subnet="10.0.2.0/24")}, "10.0.2.1", id="gateway"),
         pytest.param({"ifname": "eth1"}, "the pod's eth1 of 10.0.1.50 is not there", id="interface"),
+        pytest.param({"number": 1}, r"the pod has the rules \[\] from 10.0.1.50, due are .*table=1", id="number"),
         pytest.param({"veth_prefix": "veth"}, "is called eni00000032, due is veth", id="name"),
     ],
 )

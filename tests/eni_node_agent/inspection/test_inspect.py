@@ -1,12 +1,7 @@
 """The command on a node: a real agent, a real kernel, and somebody who undoes things."""
 
-import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +14,13 @@ from eni_node_agent.inspection.report import Report
 from eni_node_agent.network.desired import NetworkSettings
 from eni_node_agent.settings import Settings
 from eni_testing.agents import AgentNode
-from eni_testing.supplies import eni, supply
-
-FOUR = [f"10.0.1.{last}" for last in range(4, 8)]
+from eni_testing.supplies import FOUR, eni, supply
 
 
 @pytest.fixture
-async def new_node() -> AsyncIterator[AgentNode]:
-    """A node on which no agent has run yet."""
-    made = AgentNode()
-    (made.folder / "cache" / "results").mkdir(parents=True)
-    try:
-        async with made.api_server():
-            yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-async def node(new_node: AgentNode) -> AgentNode:
-    await new_node.give(supply(eni(0, addresses=FOUR)))
-    new_node.start()
-    await new_node.until_able()
-    return new_node
+async def _serving(node: AgentNode) -> None:
+    """The agent of the node serves pods."""
+    await node.serve(supply(eni(0, addresses=FOUR)))
 
 
 def remember(node: AgentNode, name: str, *addresses: str) -> None:
@@ -52,22 +31,8 @@ def remember(node: AgentNode, name: str, *addresses: str) -> None:
     (node.folder / "cache" / "results" / f"eni-{name}-eth0").write_text(json.dumps(document))
 
 
-async def run(node: AgentNode, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {
-        "PATH": os.environ["PATH"],
-        "MY_NODE_NAME": "node-a",
-        "ENI_RUN_DIR": str(node.folder / "run"),
-        "ENI_STATE_DIR": str(node.folder / "state"),
-        "HOST_CNI_CONFDIR_PATH": str(node.folder / "conf"),
-        "ENI_CNI_CACHE_DIR": str(node.folder / "cache"),
-        **node.variables,
-    }
-    command = ["nsenter", f"--net={node.host.path}", sys.executable, "-m", "eni_node_agent", "inspect", *arguments]
-    return await asyncio.to_thread(subprocess.run, command, env=environ, capture_output=True, text=True, timeout=60)
-
-
 async def inspect(node: AgentNode) -> tuple[int, dict[str, Any]]:
-    result = await run(node, "--json")
+    result = await node.execute("inspect", "--json")
     assert result.returncode in {0, 1, 2}, result.stderr
     return result.returncode, json.loads(result.stdout)
 
@@ -78,15 +43,17 @@ def kinds(document: dict[str, Any]) -> set[str]:
 
 @pytest.mark.netns
 @pytest.mark.timeout(90)
+@pytest.mark.usefixtures("_serving")
 async def test_a_node_in_order_has_no_differences(node: AgentNode) -> None:
     remember(node, "web", f"{await node.address_of('web')}/32")
-    result = await run(node)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[0] == "node-a: EC2's view, ledger, kernel and runtime agree"
+    result = await node.execute("inspect")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode().splitlines()[0] == "node-a: EC2's view, ledger, kernel and runtime agree"
 
 
 @pytest.mark.netns
 @pytest.mark.timeout(90)
+@pytest.mark.usefixtures("_serving")
 async def test_an_address_may_have_neighbour_entries_on_other_links(node: AgentNode) -> None:
     address = await node.address_of("web")
     remember(node, "web", f"{address}/32")
@@ -97,14 +64,9 @@ async def test_an_address_may_have_neighbour_entries_on_other_links(node: AgentN
 @pytest.mark.netns
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("families", [[Family.IPV6], [Family.IPV4, Family.IPV6]])
-async def test_both_families_and_node_local_addresses_are_looked_at(
-    new_node: AgentNode, families: list[Family]
-) -> None:
-    node = new_node
+async def test_both_families_and_node_local_addresses_are_looked_at(node: AgentNode, families: list[Family]) -> None:
     node.variables["ENABLE_V4_EGRESS"] = "true"
-    await node.give(supply(eni(0, addresses=FOUR, ipv6_prefixes=["2001:db8:0:0:1::/80"]), families=families))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR, ipv6_prefixes=["2001:db8:0:0:1::/80"]), families=families))
     outcome = await node.add("web")
     addresses = [ip["address"] for ip in outcome.json["ips"]]
     assert len(addresses) == len(families)
@@ -121,6 +83,7 @@ async def test_both_families_and_node_local_addresses_are_looked_at(
 
 @pytest.mark.netns
 @pytest.mark.timeout(90)
+@pytest.mark.usefixtures("_serving")
 async def test_tells_what_somebody_did_to_pods(node: AgentNode) -> None:
     for name in ("web", "db"):
         remember(node, name, f"{await node.address_of(name)}/32")
@@ -137,6 +100,7 @@ async def test_tells_what_somebody_did_to_pods(node: AgentNode) -> None:
 
 @pytest.mark.netns
 @pytest.mark.timeout(90)
+@pytest.mark.usefixtures("_serving")
 async def test_a_dead_agents_ledger_is_read_and_left_as_it_is(node: AgentNode) -> None:
     remember(node, "web", f"{await node.address_of('web')}/32")
     await node.address_of("leaked")
@@ -157,6 +121,7 @@ async def test_a_dead_agents_ledger_is_read_and_left_as_it_is(node: AgentNode) -
 
 @pytest.mark.netns
 @pytest.mark.timeout(90)
+@pytest.mark.usefixtures("_serving")
 async def test_a_side_that_cannot_be_seen_is_no_clean_bill(node: AgentNode) -> None:
     (node.folder / "cache" / "results").rmdir()
     code, document = await inspect(node)

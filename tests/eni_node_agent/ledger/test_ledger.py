@@ -2,35 +2,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.nodeippool import CardUsage, EniRole, EniState, Leaving, Releasing, Supply
-from eni_node_agent.ledger.ledger import Holding, Ledger
+from eni_node_agent.ledger.ledger import Ledger
 from eni_node_agent.ledger.packing import cidrs_of
-from eni_testing.holdings import held
+from eni_testing.holdings import Notebook, held, sandbox
 from eni_testing.supplies import eni, supply
-
-
-class Notebook:
-    """A memory that can be told to fail."""
-
-    def __init__(self) -> None:
-        self.is_full = False
-        self.entries: list[str] = []
-
-    def hold(self, holding: Holding) -> None:
-        self._note(f"hold {holding.address}")
-
-    def release(self, holding: Holding, at: float) -> None:
-        self._note(f"release {holding.address} at {at:g}")
-
-    def _note(self, entry: str) -> None:
-        if self.is_full:
-            raise OSError("full")
-        self.entries.append(entry)
-
-
-def sandbox(name: str) -> Sandbox:
-    return Sandbox(SandboxKey("eni", name, "eth0"))
 
 
 def served(seen: Supply) -> set[str]:

@@ -4,40 +4,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from eni_cni_shim.plugin.addresspool import Sandbox, SandboxKey
 from eni_crds.nodeippool import CardUsage, EniRole, EniState, Family, Leaving, Releasing, Supply, SupplyEni
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.ledger.packing import cidrs_of
+from eni_testing.holdings import Notebook, sandbox
 from eni_testing.supplies import eni, supply
 
 BOTH, IPV6 = (Family.IPV4, Family.IPV6), (Family.IPV6,)
 P0, P1 = "2001:db8:0:1:1::/80", "2001:db8:0:1:2::/80"
 
 
-class Memory:
-    """Remembers nothing, or refuses to."""
-
-    is_full = False
-
-    def hold(self, _: Holding) -> None:
-        self._write()
-
-    def release(self, _: Holding, __: float) -> None:
-        self._write()
-
-    def _write(self) -> None:
-        if self.is_full:
-            raise OSError("full")
-
-
-def sandbox(name: str, *, every_card: bool = False) -> Sandbox:
-    return Sandbox(SandboxKey("eni", name, "eth0"), every_card=every_card)
-
-
 def ledger_of(
-    *enis: SupplyEni, families: Sequence[Family], memory: Memory | None = None, egress: Sequence[Family] = ()
+    *enis: SupplyEni, families: Sequence[Family], memory: Notebook | None = None, egress: Sequence[Family] = ()
 ) -> Ledger:
-    ledger = Ledger(memory or Memory(), egress=egress)
+    ledger = Ledger(memory or Notebook(), egress=egress)
     show(ledger, supply(*enis, families=families))
     return ledger
 
@@ -168,6 +148,19 @@ def test_a_card_whose_eni_is_coming_is_waited_for_and_one_that_goes_is_not(
     assert addresses(ledger_of(*enis, families=(Family.IPV4,)), "a", every_card=True) == expected
 
 
+def test_a_card_that_has_no_eni_yet_is_waited_for_by_those_who_ask_for_it_and_counted() -> None:
+    """The operator tells of its cards before EC2 has attached anything."""
+    first = supply(eni(0, addresses=["10.0.1.5", "10.0.1.6"]))
+    ledger = Ledger(Notebook())
+    show(ledger, first.replace(cards=[0, 1]))
+    assert addresses(ledger, "a", every_card=True) is None
+    assert addresses(ledger, "b") == [("10.0.1.5",)]
+    assert ledger.tally(0).cards == (CardUsage(network_card=1),)
+    both = supply(*first.enis, eni(0, card=1, addresses=["10.0.2.5"])).replace(cards=[0, 1])
+    show(ledger, both)
+    assert addresses(ledger, "a", every_card=True) == [("10.0.1.6",), ("10.0.2.5",)]
+
+
 def test_a_card_of_which_pods_get_nothing_yet_is_waited_for() -> None:
     """Custom networking: the primary serves no pod, and the ENI that will is not there yet."""
     enis = eni(0, excluded="custom networking"), eni(0, card=1, addresses=["10.0.2.5"])
@@ -239,7 +232,7 @@ def test_a_change_of_families_leaves_pods_what_they_have() -> None:
 
 
 def test_what_cannot_be_remembered_is_not_assigned_by_any_family() -> None:
-    memory = Memory()
+    memory = Notebook()
     ledger = ledger_of(*CARDS, families=(Family.IPV4,), memory=memory, egress=(Family.IPV6,))
     memory.is_full = True
     with pytest.raises(OSError, match="full"):

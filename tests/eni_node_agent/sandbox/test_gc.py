@@ -1,20 +1,13 @@
 from eni_cni_shim.plugin.addresspool import PodLink, Sandbox, SandboxKey
 from eni_node_agent.ledger.ledger import Holding, Ledger
 from eni_node_agent.sandbox import gc, names
-from eni_testing.holdings import held
-
-
-class Memory:
-    def hold(self, _: Holding) -> None: ...
-
-    def release(self, _: Holding, __: float) -> None: ...
-
+from eni_testing.holdings import Notebook, held
 
 KEY = SandboxKey("eni", "c1", "eth0")
 
 
 def ledger_holding(address: str, key: SandboxKey = KEY) -> Ledger:
-    ledger = Ledger(Memory())
+    ledger = Ledger(Notebook())
     ledger.adopt(held(Sandbox(key), address, since=100.0))
     return ledger
 
@@ -52,7 +45,7 @@ def test_adopts_what_is_on_one_link_together_and_knows_egress_from_the_vpc() -> 
 
 
 def test_a_sandbox_of_several_links_departs_with_the_last_of_them() -> None:
-    ledger = Ledger(Memory())
+    ledger = Ledger(Notebook())
     links = tuple(PodLink("", name, "", (f"10.0.1.{number}",)) for number, name in enumerate(("eni1", "eni2")))
     ledger.adopt(Holding(Sandbox(KEY), links, since=100.0))
     assert gc.departed(ledger, {"eni2"}, 500, never) == []

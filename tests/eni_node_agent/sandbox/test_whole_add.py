@@ -6,13 +6,11 @@ import asyncio
 import errno
 import itertools
 import json
-import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eni_cni_shim.plugin import netlink
 from eni_cni_shim.plugin.pod_network import PodNetwork
 from eni_cni_shim.plugin.verbs import Plugin
 from eni_cni_shim.protocol import Request
@@ -25,6 +23,7 @@ from eni_node_agent.sandbox.pool import Refusal, SandboxPool
 from eni_testing import cni
 from eni_testing.eventually import eventually
 from eni_testing.hosts import Host
+from eni_testing.refusals import Refusing
 from eni_testing.supplies import eni, supply
 
 if TYPE_CHECKING:
@@ -45,9 +44,10 @@ SUPPLY = supply(
 class Node:
     """An agent's part of a CNI call, in a node's namespace, over two network cards of both families."""
 
-    def __init__(self, host: Host, journal: Journal) -> None:
+    def __init__(self, host: Host, journal: Journal, refusing: Refusing) -> None:
         self.host = host
         self.journal = journal
+        self.refusing = refusing
         self.ledger = Ledger(journal)
         self.ledger.observe(SUPPLY, {cidr for each in SUPPLY.enis for cidr in cidrs_of(each)}, now=0)
         self.pool = SandboxPool(
@@ -59,8 +59,6 @@ class Node:
         )
         self.network = PodNetwork()
         self.plugin = Plugin(self.pool, self.network)
-        self.countdown = -1
-        """Requests to the kernel until one fails; negative: none does."""
 
     async def call(self, command: str, pod: cni.Pod | None, name: str = "c1") -> cni.Outcome:
         """Calls as a runtime does; without a pod its namespace is gone."""
@@ -83,19 +81,9 @@ class Node:
 @pytest.fixture
 async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
     with Host() as host, entered(host.path), closing(Journal(tmp_path / "ledger.db")) as journal:
-        made = Node(host, journal)
-        request = netlink.Socket.request
-
-        def refuse(socket: netlink.Socket, *messages: netlink.Message) -> list[netlink.Message]:
-            made.countdown -= 1
-            if made.countdown == 0:
-                request(socket, *messages[: len(messages) // 2 + 1])
-                raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
-            return request(socket, *messages)
-
-        monkeypatch.setattr(netlink.Socket, "request", refuse)
+        made = Node(host, journal, Refusing(monkeypatch, errno.ENOBUFS))
         yield made
-        made.countdown = -1
+        made.refusing.countdown = -1
         await made.network.aclose()
 
 
@@ -108,13 +96,13 @@ def pod() -> Any:
 
 async def test_an_add_that_fails_at_any_step_leaves_nothing_and_the_next_one_serves(node: Node, pod: cni.Pod) -> None:
     for step in itertools.count(1):
-        node.countdown = step
+        node.refusing.countdown = step
         outcome = await node.call("ADD", pod)
         if outcome.exit_code == 0:
             break
         assert (outcome.code, "No buffer space" in outcome.json["msg"]) == (101, True)
         await eventually(node.is_untouched, f"nothing is left of an ADD that failed at step {step}")
-    node.countdown = -1
+    node.refusing.countdown = -1
     assert step > 4
     assert len(outcome.json["ips"]) == 4
     assert (await node.call("DEL", pod)).exit_code == 0

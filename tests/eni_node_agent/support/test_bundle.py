@@ -1,6 +1,5 @@
 """The archive of a node where secrets lie in every place the command looks at: none of them may come along."""
 
-import asyncio
 import io
 import json
 import os
@@ -8,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,25 +16,13 @@ from eni_node_agent.settings import Settings
 from eni_node_agent.support import bundle, tables
 from eni_testing.agents import AgentNode
 from eni_testing.eventually import eventually
-from eni_testing.supplies import eni, supply
+from eni_testing.supplies import FOUR, eni, supply
 
 PLANTED = {
     name: f"planted-{name}-7f3a9c"
     for name in ("environment", "account", "conflist", "kubeconfig", "log", "url", "nftables", "supply", "podlog")
 }
 JWT = f"eyJhbGciOiJSUzI1NiJ9.{'cGxhbnRlZA' * 3}.c2lnbmF0dXJl"
-FOUR = [f"10.0.1.{last}" for last in range(4, 8)]
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[AgentNode]:
-    made = AgentNode()
-    (made.folder / "cache" / "results").mkdir(parents=True)
-    try:
-        async with made.api_server():
-            yield made
-    finally:
-        made.close()
 
 
 def plant(node: AgentNode) -> None:
@@ -51,22 +37,12 @@ def plant(node: AgentNode) -> None:
 
 async def members(node: AgentNode) -> tuple[dict[str, str], str]:
     """Returns the archive's members, and what was said while it was written."""
-    environ = {
-        "PATH": os.environ["PATH"],
-        "MY_NODE_NAME": "node-a",
-        "ENI_RUN_DIR": str(node.folder / "run"),
-        "ENI_STATE_DIR": str(node.folder / "state"),
-        "HOST_CNI_CONFDIR_PATH": str(node.folder / "conf"),
-        "ENI_CNI_CACHE_DIR": str(node.folder / "cache"),
-        "ENI_SERVICE_ACCOUNT_DIR": str(node.folder / "account"),
+    variables = {
         "AWS_VPC_K8S_CNI_LOG_FILE": str(node.folder / "agent.log"),
         "CLUSTER_ENDPOINT": f"https://admin:{PLANTED['url']}@10.0.0.1:6443",
         "AWS_SECRET_ACCESS_KEY": PLANTED["environment"],
     }
-    command = ["nsenter", f"--net={node.host.path}", sys.executable, "-m", "eni_node_agent", "support-bundle"]
-    result = await asyncio.to_thread(
-        subprocess.run, [*command, "--output", "-"], env=environ, capture_output=True, timeout=60, check=False
-    )
+    result = await node.execute("support-bundle", "--output", "-", **variables)
     assert result.returncode == 0, result.stderr
     return unpacked(result.stdout), result.stderr.decode()
 
@@ -84,9 +60,7 @@ def unpacked(data: bytes) -> dict[str, str]:
 @pytest.mark.netns
 @pytest.mark.timeout(90)
 async def test_no_secret_leaves_the_node(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR, releasing=[("10.0.1.7/32", PLANTED["supply"])])))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR, releasing=[("10.0.1.7/32", PLANTED["supply"])])))
     await node.address_of("web")
     saved = node.folder / "state" / "supply.json"
     await eventually(saved.exists, "the supply is saved")
@@ -113,9 +87,7 @@ async def test_no_secret_leaves_the_node(node: AgentNode) -> None:
 @pytest.mark.netns
 @pytest.mark.timeout(90)
 async def test_without_an_agent_it_has_what_the_last_one_left(node: AgentNode) -> None:
-    await node.give(supply(eni(0, addresses=FOUR)))
-    node.start()
-    await node.until_able()
+    await node.serve(supply(eni(0, addresses=FOUR)))
     await node.address_of("web")
     node.stop()
     found, progress = await members(node)

@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 
 import pytest
 
 from eni_lab.fabric.outside import ADDRESS as OUTSIDE
 from eni_testing.api_server import PODS, pod
+from eni_testing.datapath import STRICT
 from eni_testing.eventually import eventually
 from eni_testing.hosts import Host
 from eni_testing.nodes import NEIGHBOUR, PRIMARY, SECONDARY, Node
@@ -23,33 +21,16 @@ from eni_testing.vpc_cni import ON_PREFIX, ON_PRIMARY, ON_SECONDARY, LeftNode, T
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(90)]
 
 THREE = {"old-a": ON_PRIMARY, "old-b": ON_SECONDARY, "old-c": ON_PREFIX}
-STRICT = ["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.default.rp_filter=1"]
 
 
 @pytest.fixture
-def lab() -> Iterator[RoutedLab]:
-    with RoutedLab() as routed:
-        yield routed
-
-
-@pytest.fixture
-def neighbour(lab: RoutedLab) -> Iterator[Node]:
-    with Node() as made:
-        lab.plug(NEIGHBOUR.instance_id, made)
-        yield made
-
-
-@pytest.fixture
-async def node(lab: RoutedLab, neighbour: Node, request: pytest.FixtureRequest) -> AsyncIterator[LeftNode]:
+async def node(lab: RoutedLab, node_a: Node, node_b: Node, request: pytest.FixtureRequest) -> AsyncIterator[LeftNode]:
     """A node with both ENIs as VPC CNI has them; its daemon does not run any more. A parameter names its back ends."""
-    back_ends = getattr(request, "param", {})
-    host = Node()
-    lab.plug(PRIMARY.instance_id, host)
-    for each in (host, neighbour):
+    for each in (node_a, node_b):
         each.run(STRICT)
     lab.apply([PRIMARY, SECONDARY, NEIGHBOUR])
-    host.run(["sysctl", "-qw", "net.ipv4.conf.eth0.rp_filter=2", "net.ipv4.ip_forward=1"])
-    made = LeftNode(host, **back_ends)
+    node_a.run(["sysctl", "-qw", "net.ipv4.conf.eth0.rp_filter=2", "net.ipv4.ip_forward=1"])
+    made = LeftNode(node_a, **getattr(request, "param", {}))
     try:
         async with made.api_server():
             yield made
@@ -63,18 +44,16 @@ def add_three(node: LeftNode) -> dict[str, Host]:
 
 async def begin(node: LeftNode, *, cooldown_seconds: int = 30) -> None:
     """Starts the agent on what is left, and waits until it serves and VPC CNI's own rules are gone."""
-    await node.give(leftover_supply(cooldown_seconds=cooldown_seconds))
-    node.start()
-    await node.until_able()
+    await node.serve(leftover_supply(cooldown_seconds=cooldown_seconds))
     await eventually(lambda: not node.their_conflist.exists(), "VPC CNI's conflist is set aside", within=15)
     await eventually(lambda: not [line for line in node.traces() if "AWS" in line], "its rules are gone", within=15)
 
 
 @pytest.mark.parametrize("node", [{"connmark": "nftables"}, {"connmark": "iptables"}], indirect=True, ids=str)
-async def test_pods_talk_on_while_the_node_changes_hands(node: LeftNode, lab: RoutedLab, neighbour: Node) -> None:
+async def test_pods_talk_on_while_the_node_changes_hands(node: LeftNode, lab: RoutedLab, node_b: Node) -> None:
     pods = add_three(node)
     outside = lab.fabric._outside.path
-    with echoing(outside, neighbour.path, *(pod.path for pod in pods.values())), ExitStack() as stack:
+    with echoing(outside, node_b.path, *(pod.path for pod in pods.values())), ExitStack() as stack:
         talks: dict[tuple[str, str], Talk] = {}
         expected: dict[tuple[str, str], str] = {}
 
@@ -87,20 +66,26 @@ async def test_pods_talk_on_while_the_node_changes_hands(node: LeftNode, lab: Ro
         for name, pod in pods.items():
             talk(name, pod, OUTSIDE, PRIMARY.primary_ip)
             talk(name, pod, NEIGHBOUR.primary_ip, THREE[name])
-            talk("neighbour", neighbour, THREE[name], NEIGHBOUR.primary_ip)
+            talk("neighbour", node_b, THREE[name], NEIGHBOUR.primary_ip)
         talk("old-a", pods["old-a"], ON_PREFIX, ON_PRIMARY)
-        await asyncio.sleep(0.5)  # some of it before
+        await until_said(talks.values(), 20)  # some of it before
         await begin(node)
         await node.add("new")
-        await asyncio.sleep(0.5)  # and some of it after
+        await until_said(talks.values(), 20)  # and some of it after
         for each in talks.values():
             each.end()
         answers = {who: each.lines() for who, each in talks.items()}
-    assert min(map(len, answers.values())) > 20
     assert {who: sorted(set(lines)) for who, lines in answers.items()} == {
         who: [seen] for who, seen in expected.items()
     }
     assert "repaired the host network" not in node.log
+
+
+async def until_said(talks: Iterable[Talk], more: int) -> None:
+    """Returns once everybody has been answered so many times more."""
+    wanted = [(talk, len(talk.lines()) + more) for talk in talks]
+    said = f"{more} more answers to everybody"
+    await eventually(lambda: all(len(talk.lines()) >= number for talk, number in wanted), said, within=15)
 
 
 def of_pods(node: LeftNode) -> list[str]:
@@ -120,7 +105,6 @@ async def test_what_serves_the_node_is_replaced_and_what_serves_a_pod_stays_with
     for line in ("1024:\tfrom all fwmark 0x80/0x80 lookup main", "32765:\tfrom 10.0.1.20 lookup 2"):
         assert f"{line} proto 169" in rules
     assert reason_of(node, "DriftDetected") == "NetworkInOrder"
-    (node.folder / "cache" / "results").mkdir(parents=True)
     assert await inspected(node) == []
     # What VPC CNI needs to know its pods again, should the node go back to it:
     assert node.checkpoint.read_text() == checkpoint
@@ -233,7 +217,7 @@ async def test_while_vpc_cni_runs_nothing_is_touched_and_the_reason_is_told(node
         assert (outcome.code, why in outcome.json["msg"]) == (50, True)
         assert node.host.run(["ip", "-d", "rule"]).stdout == before
         assert (node.their_conflist.exists(), node.conflist.exists()) == (True, False)
-        assert node.api.applied[-1].usage["idle"] == node.api.applied[-1].usage["released"] == []
+        assert node.usage["idle"] == node.usage["released"] == []
     await node.until_able()
     await eventually(lambda: reason_of(node, "AgentConnected") == "AgentServing", "the condition says so", within=15)
 
@@ -269,23 +253,13 @@ async def test_vpc_cni_that_comes_back_stops_the_agent(node: LeftNode) -> None:
 
 async def inspected(node: LeftNode) -> list[str]:
     """Returns what ``eni-agent inspect`` finds."""
-    environ = {
-        "PATH": os.environ["PATH"],
-        "MY_NODE_NAME": "node-a",
-        "ENI_RUN_DIR": str(node.folder / "run"),
-        "ENI_STATE_DIR": str(node.folder / "state"),
-        "HOST_CNI_CONFDIR_PATH": str(node.folder / "conf"),
-        "ENI_CNI_CACHE_DIR": str(node.folder / "cache"),
-    }
-    command = ["nsenter", f"--net={node.host.path}", sys.executable, "-m", "eni_node_agent", "inspect", "--json"]
-    done = await asyncio.to_thread(subprocess.run, command, env=environ, capture_output=True, text=True, timeout=60)
+    done = await node.execute("inspect", "--json")
     assert done.returncode in {0, 1}, done.stderr
     return [f"{each['kind']}: {each['sentence']}" for each in json.loads(done.stdout)["differences"]]
 
 
 def reason_of(node: LeftNode, condition: str) -> str:
-    conditions = node.api.applied[-1].body["status"]["conditions"] if node.api.applied else []
-    return str(next((each["reason"] for each in conditions if each["type"] == condition), ""))
+    return node.condition(condition).get("reason", "")
 
 
 @pytest.mark.parametrize(
@@ -293,9 +267,7 @@ def reason_of(node: LeftNode, condition: str) -> str:
 )
 async def test_rules_of_the_legacy_iptables_are_told_and_pods_are_served(node: LeftNode) -> None:
     pods = add_three(node)
-    await node.give(leftover_supply())
-    node.start()
-    await node.until_able()
+    await node.serve(leftover_supply())
     await eventually(lambda: "stay in the legacy iptables" in node.log, "said so", within=15)
     assert {line.split()[0] for line in node.traces() if "AWS" in line} == {"nat", "mangle"}
     assert all(pod.reaches(OUTSIDE) for pod in pods.values())

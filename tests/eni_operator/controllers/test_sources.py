@@ -257,6 +257,7 @@ async def test_every_network_card_has_an_address_to_give_where_cards_are_managed
     assert sorted(held) == [0, 1, 2, 3]
     assert min(held.values()) == 1
     assert supply(node).limits.cards == [15, 15, 15, 15]
+    assert supply(node).cards == [0, 1, 2, 3]
 
 
 async def test_other_cards_are_left_alone_where_they_are_not_managed() -> None:
@@ -264,6 +265,7 @@ async def test_other_cards_are_left_alone_where_they_are_not_managed() -> None:
     node.agent.want(3)
     await node.settle()
     assert {eni.network_card for eni in supply(node).enis} == {0}
+    assert supply(node).cards == []
 
 
 def test_an_ipv6_pool_has_one_prefix_an_eni_and_gives_its_ipv4_addresses_back() -> None:

@@ -42,6 +42,7 @@ POLICY = Policy(
 PLAN = Plan(
     (),
     7,
+    cards=(0,),
     releasing={},
     draining=frozenset(),
     verdicts=(),

@@ -7,7 +7,7 @@ import pytest
 from eni_operator.domain.eni import EniId
 from eni_operator.domain.pool import Usage
 from eni_operator.planning.plan import plan
-from eni_testing.pool_simulation import attached, instance_of
+from eni_testing.instances import attached, instance_of
 from eni_testing.worlds import policy_of, world_of
 
 C5 = instance_of("c5.xlarge")

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from eni_crds.names import TAG_NO_MANAGE
 from eni_operator.domain.actions import AssignAddresses, AttachEni, CreateEni, RemoveEni, SetSecurityGroups
 from eni_operator.domain.eni import Eni, InterfaceType
 from eni_operator.domain.instance import Instance, InstanceLimits
 from eni_operator.domain.pool import CardUsage, Usage, World
 from eni_operator.planning.plan import Plan, plan
-from eni_testing.pool_simulation import FakePool, attached, cidrs_of, instance_of
+from eni_testing.instances import attached, cidrs_of, instance_of
+from eni_testing.pool_simulation import FakePool
 from eni_testing.worlds import policy_of, world_of
 
 LIMITS = InstanceLimits(enis=2, addresses_per_eni=5, prefixes=True, cards=(2, 2, 2))
@@ -40,6 +42,22 @@ def test_an_empty_card_gets_one_warm_address_on_its_first_device_index() -> None
 
 def test_a_card_that_is_not_managed_is_left_alone() -> None:
     assert plan_of(world(PRIMARY, attached(MANY, 0, card=1), cards=(0,))).actions == ()
+
+
+def test_a_card_is_told_of_before_its_eni_is_there() -> None:
+    """A pod that asks for every card may be faster than EC2."""
+    assert plan_of(world(PRIMARY, cards=(0, 1, 2))).cards == (0, 1, 2)
+    assert plan_of(world(PRIMARY, cards=(0, 1, 2)), paused=True).cards == (0, 1, 2)
+    efa_only = replace(attached(MANY, 0, card=1), interface_type=InterfaceType.EFA_ONLY)
+    assert plan_of(world(PRIMARY, efa_only, cards=(0, 1, 2))).cards == (0, 2)
+
+
+def test_a_card_that_nobody_will_give_an_eni_to_is_not_told_of() -> None:
+    foreign = (replace(attached(MANY, index, card=1), tags={TAG_NO_MANAGE: "true"}) for index in range(2))
+    assert plan_of(world(PRIMARY, *foreign, cards=(0, 1, 2))).cards == (0, 2)
+    provided = world(PRIMARY, attached(MANY, 0, card=2, addresses=1), cards=(0, 1, 2))
+    left_to_others = replace(policy_of(), provisioning=False)
+    assert plan(provided, left_to_others, 100.0, "nonce").cards == (0, 2)
 
 
 def test_each_card_follows_its_own_demand() -> None:

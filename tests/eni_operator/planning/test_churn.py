@@ -7,8 +7,8 @@ VPC CNI v1.23.1 on the same trace and service times: at best 5.0 addresses idle 
 from eni_crds.nodeippool import Mode, NodeIPPoolSpec, PolicySpec
 from eni_operator.domain.policy import EnvironmentPolicy
 from eni_operator.planning import precedence
+from eni_testing.instances import instance_of
 from eni_testing.pool_churn import TimedPool
-from eni_testing.pool_simulation import instance_of
 
 TRACE = ((0, 10), (60, 25), (150, 10), (240, 30), (330, 5))
 """Seconds and pods, on one c5.xlarge (4 ENIs of 14 slots)."""

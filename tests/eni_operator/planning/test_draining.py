@@ -7,7 +7,8 @@ from eni_operator.domain.actions import AssignAddresses, AssignPrefixes, RemoveE
 from eni_operator.domain.eni import Eni, EniId, InterfaceType
 from eni_operator.domain.pool import Handover, Usage, World
 from eni_operator.planning.plan import Plan, plan
-from eni_testing.pool_simulation import FakePool, attached, cidrs_of, instance_of
+from eni_testing.instances import attached, cidrs_of, instance_of
+from eni_testing.pool_simulation import FakePool
 from eni_testing.worlds import policy_of, world_of
 
 T3 = instance_of("t3.small")

@@ -11,7 +11,8 @@ from eni_operator.domain.eni import Eni, SubnetId
 from eni_operator.domain.pool import Usage, World
 from eni_operator.domain.reasons import Verdict
 from eni_operator.planning.plan import Plan, plan
-from eni_testing.pool_simulation import SUBNET, FakePool, attached, instance_of
+from eni_testing.instances import SUBNET, attached, instance_of
+from eni_testing.pool_simulation import FakePool
 from eni_testing.worlds import policy_of, world_of
 
 C5 = instance_of("c5.xlarge")

@@ -17,7 +17,7 @@ from eni_operator.domain.actions import (
 from eni_operator.domain.eni import AttachmentState, Eni, SubnetId
 from eni_operator.domain.pool import Usage, World
 from eni_operator.planning.plan import Plan, plan
-from eni_testing.pool_simulation import SUBNET, attached, attachment_of, instance_of
+from eni_testing.instances import SUBNET, attached, attachment_of, instance_of
 from eni_testing.worlds import policy_of, world_of
 
 C5 = instance_of("c5.xlarge")

@@ -21,7 +21,8 @@ from eni_operator.domain.reasons import Verdict
 from eni_operator.planning import precedence
 from eni_operator.planning.holdings import size
 from eni_operator.planning.plan import Plan, plan
-from eni_testing.pool_simulation import LIMITS, REST_SECONDS, SUBNET, FakePool, instance_of
+from eni_testing.instances import LIMITS, SUBNET, instance_of
+from eni_testing.pool_simulation import REST_SECONDS, FakePool
 
 TARGETS = st.none() | st.integers(0, 20)
 SUBNETS = (

@@ -7,7 +7,7 @@ from eni_operator.domain.eni import SubnetId
 from eni_operator.domain.pool import Obstacle, Usage, World
 from eni_operator.domain.reasons import Verdict
 from eni_operator.planning.plan import plan
-from eni_testing.pool_simulation import SUBNET, attached, instance_of
+from eni_testing.instances import SUBNET, attached, instance_of
 from eni_testing.worlds import policy_of, world_of
 
 C5 = instance_of("c5.xlarge")

@@ -8,7 +8,7 @@ from eni_operator.domain.actions import AssignAddresses, RemoveEni, Unassign
 from eni_operator.domain.eni import AttachmentState, Eni, EniId
 from eni_operator.domain.pool import Handover, Usage, World
 from eni_operator.planning.plan import Plan, plan
-from eni_testing.pool_simulation import attached, attachment_of, cidrs_of, instance_of
+from eni_testing.instances import attached, attachment_of, cidrs_of, instance_of
 from eni_testing.worlds import policy_of, world_of
 
 T3 = instance_of("t3.small")

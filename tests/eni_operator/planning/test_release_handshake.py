@@ -17,7 +17,8 @@ from eni_operator.domain.eni import SubnetId
 from eni_operator.domain.policy import EnvironmentPolicy, Policy
 from eni_operator.domain.pool import Usage
 from eni_operator.planning import precedence
-from eni_testing.pool_simulation import SUBNET, FakePool, SupplyView, instance_of
+from eni_testing.instances import SUBNET, instance_of
+from eni_testing.pool_simulation import FakePool
 
 
 def policy_of(spec: PolicySpec) -> Policy:
@@ -42,7 +43,7 @@ class Handshake(RuleBasedStateMachine):
         self.pool = FakePool(instance_of("t3.small"), policy_of(POLICIES[0]), cooldown=2, subnets=subnets)
         self.agent = self.pool.agent
         self.reports: list[Usage] = [Usage()]
-        self.supplies: list[SupplyView] = [self.pool.supply()]
+        self.supplies = [self.pool.supply()]
         self.seen = 0
         self.pods = 0
 

@@ -11,7 +11,7 @@ from eni_operator.domain.eni import SubnetId
 from eni_operator.domain.instance import Subnet
 from eni_operator.planning import sourcing
 from eni_operator.planning.sourcing import Choice, Question, Rules, Source
-from eni_testing.pool_simulation import attached, instance_of
+from eni_testing.instances import attached, instance_of
 
 M5 = instance_of("m5.large")
 OWN = Subnet(M5.subnet_id, M5.zone, "10.0.0.0/24", 200, vpc_id=M5.vpc_id)

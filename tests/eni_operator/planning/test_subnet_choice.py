@@ -13,7 +13,7 @@ from eni_operator.domain.instance import Reservation, ReservationKind, Subnet
 from eni_operator.domain.pool import Obstacle, Usage, World
 from eni_operator.planning import subnet_choice
 from eni_operator.planning.plan import Plan, plan
-from eni_testing.pool_simulation import SUBNET, attached, instance_of
+from eni_testing.instances import SUBNET, attached, instance_of
 from eni_testing.worlds import policy_of, world_of
 
 C5, T3 = instance_of("c5.xlarge"), instance_of("t3.small")

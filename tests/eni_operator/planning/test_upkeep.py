@@ -10,7 +10,7 @@ from eni_operator.domain.actions import Action, SetSecurityGroups, SetTags
 from eni_operator.domain.eni import AttachmentState, Eni, InterfaceType, SecurityGroupId
 from eni_operator.domain.pool import Usage
 from eni_operator.planning.plan import plan
-from eni_testing.pool_simulation import attached, attachment_of, instance_of
+from eni_testing.instances import attached, attachment_of, instance_of
 from eni_testing.worlds import policy_of, world_of
 
 C5 = instance_of("c5.xlarge")

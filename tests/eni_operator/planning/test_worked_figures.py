@@ -11,7 +11,8 @@ from eni_operator.domain.eni import Eni
 from eni_operator.domain.instance import Instance, InstanceLimits
 from eni_operator.domain.pool import Usage
 from eni_operator.planning.plan import plan
-from eni_testing.pool_simulation import FakePool, attached, cidrs_of, instance_of
+from eni_testing.instances import attached, cidrs_of, instance_of
+from eni_testing.pool_simulation import FakePool
 from eni_testing.worlds import policy_of, world_of
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "ipam-math.md"

@@ -48,8 +48,8 @@ class AgentNode:
         """
         self.host = host or Host()
         self.folder = Path(tempfile.mkdtemp(prefix="eni-agent-", dir=parent))
-        for name in ("bin", "conf", "account"):
-            (self.folder / name).mkdir()
+        for name in ("bin", "conf", "account", "cache/results"):
+            (self.folder / name).mkdir(parents=True)
         (self.folder / "account" / "token").write_text("token")
         shutil.copy(certifi.where(), self.folder / "account" / "ca.crt")
         if host is None:
@@ -89,6 +89,21 @@ class AgentNode:
         """What the agents of this node have logged."""
         return (self.folder / "log").read_text()
 
+    @property
+    def usage(self) -> dict[str, Any]:
+        """The usage reported last; nothing before the first report."""
+        return self.api.applied[-1].usage if self.api.applied else {}
+
+    def condition(self, kind: str) -> dict[str, str]:
+        """Returns a condition as reported last; nothing while it was not."""
+        reported = self.api.applied[-1].body["status"]["conditions"] if self.api.applied else []
+        return next((each for each in reported if each["type"] == kind), {})
+
+    def pod_links(self) -> list[str]:
+        """Returns the host's ends of pods' links."""
+        lines = self.host.run(["ip", "-brief", "link", "show", "type", "veth"]).stdout.splitlines()
+        return [line.split("@")[0] for line in lines if line.startswith("eni")]
+
     def stalls(self) -> list[dict[str, Any]]:
         """Returns what the agents have logged of stalls, those that only the machine's load made among them."""
         lines = [json.loads(line) for line in self.log.splitlines() if '"event loop stalled"' in line]
@@ -101,9 +116,10 @@ class AgentNode:
         async with self.api.serve(listener):
             yield self
 
-    def start(self) -> None:
-        """Starts the agent; does not wait for anything."""
-        environ = {
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of the agent's container, for the agent and for what is executed beside it."""
+        return {
             "PATH": os.environ["PATH"],
             "MY_NODE_NAME": NODE,
             "HOST_CNI_BIN_PATH": str(self.folder / "bin"),
@@ -115,13 +131,22 @@ class AgentNode:
             "ENI_SOCKET_PATH": str(self.socket_path),
             "ENI_RUN_DIR": str(self.folder / "run"),
             "ENI_STATE_DIR": str(self.folder / "state"),
+            "ENI_CNI_CACHE_DIR": str(self.folder / "cache"),
             "ENI_HTTP_ADDRESS": HTTP,
+            **self.variables,
         }
-        command = [self.python, *self.arguments]
+
+    def start(self) -> None:
+        """Starts the agent; does not wait for anything."""
+        command = ["nsenter", f"--net={self.host.path}", self.python, *self.arguments]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                ["nsenter", f"--net={self.host.path}", *command], env=environ | self.variables, stderr=log
-            )
+            self._process = subprocess.Popen(command, env=self.environ, stderr=log)
+
+    async def execute(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+        """Runs ``eni-agent`` with these arguments, as ``kubectl exec`` would; ``variables`` it has besides."""
+        command = ["nsenter", f"--net={self.host.path}", self.python, "-m", "eni_node_agent", *arguments]
+        environ = self.environ | variables
+        return await asyncio.to_thread(subprocess.run, command, env=environ, capture_output=True, timeout=60)
 
     def start_alone(self, prefixes: Sequence[str] = PREFIXES) -> None:
         """Starts the agent on the supply of a predecessor, with no API server; returns once it serves."""
@@ -152,6 +177,12 @@ class AgentNode:
         status["supply"] = supply.dump()
         status["conditions"] = [condition.dump() for condition in conditions]
         await self.api.put(POOLS, {"metadata": {"name": NODE}, "status": status})
+
+    async def serve(self, supply: Supply, *conditions: Condition) -> None:
+        """Starts the agent with what the operator says already said; returns once it is able."""
+        await self.give(supply, *conditions)
+        self.start()
+        await self.until_able()
 
     async def until_serving(self) -> None:
         """Waits until the agent takes requests."""
@@ -230,6 +261,17 @@ class AgentNode:
         variables |= {"ENI_AGENT_SOCKET": str(self.socket_path), "CNI_ARGS": arguments}
         config: dict[str, Any] = {**cni.CONFIG, "cniVersion": "1.1.0", **fields}
         return cni.run(cni.PYTHON_FORWARDER, variables, json.dumps(config).encode(), timeout=within)
+
+
+@contextlib.asynccontextmanager
+async def node_beside_api_server(parent: Path | None = None) -> AsyncIterator[AgentNode]:
+    """Yields a node on which no agent has run yet, and which has an API server to speak to."""
+    made = AgentNode(parent)
+    try:
+        async with made.api_server():
+            yield made
+    finally:
+        made.close()
 
 
 def _fetch(url: str) -> tuple[int, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,13 +16,16 @@ import pytest
 from eni_lab.errors import LabError
 from eni_lab.kube import cnitool
 from eni_lab.layout import Layout
+from eni_testing.agents import AgentNode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from eni_testing.hosts import Host
 
 DEBIAN_PLUGINS = Path("/usr/lib/cni")
+CHAIN = ("portmap", "bandwidth", "tuning")
+"""What can follow ours."""
 
 
 @functools.cache
@@ -44,6 +49,27 @@ def require_plugin(name: str) -> Path:
             pytest.fail(f"{reason}; in CI that is a failure")
         pytest.skip(reason)
     return path
+
+
+@contextlib.contextmanager
+def serving_node(static_forwarder: list[str], *plugins: str, **variables: str) -> Iterator[AgentNode]:
+    """Yields a node whose runtime has our executable and these plugins of Debian's, the agent serving."""
+    node = AgentNode()
+    try:
+        shutil.copy(static_forwarder[0], node.folder / "bin" / "eni-cni")
+        for plugin in plugins:
+            shutil.copy(require_plugin(plugin), node.folder / "bin" / plugin)
+        node.variables.update(variables)
+        node.start_alone()
+        yield node
+    finally:
+        node.close()
+
+
+def address_of(result: Any) -> str:
+    """Returns the address in the result of ADD."""
+    address: str = result["ips"][0]["address"]
+    return address.removesuffix("/32")
 
 
 class Said(NamedTuple):

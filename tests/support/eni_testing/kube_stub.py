@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from eni_testing.eventually import eventually
+
 NODES = "/api/v1/nodes"
 POOLS = "/apis/eni-operator.io/v1alpha1/nodeippools"
 ENICONFIGS = "/apis/crd.k8s.amazonaws.com/v1alpha1/eniconfigs"
@@ -44,7 +46,8 @@ class KubeStub:
         self._version = 100
         self._history: list[tuple[int, str, str, Document]] = []
         self._changed = asyncio.Condition()
-        self._streams: set[asyncio.Task[Any]] = set()
+        self._streams: dict[asyncio.Task[Any], int] = {}
+        """With the version each was told of last."""
 
     async def put(self, collection: str, document: Document) -> Document:
         """Creates or replaces an object and tells the watches."""
@@ -65,7 +68,7 @@ class KubeStub:
         """Ends all watches, with an ERROR event before if there is one."""
         if event is not None:
             await self._record("ERROR", "*", event)
-            await asyncio.sleep(0.05)
+            await eventually(lambda: all(told >= self._version for told in self._streams.values()), "watches are told")
             self._history = [item for item in self._history if item[1] != "ERROR"]
         for stream in list(self._streams):
             stream.cancel()
@@ -167,19 +170,21 @@ class KubeStub:
         response = web.StreamResponse()
         await response.prepare(request)
         stream = asyncio.create_task(self._stream(request, response, int(request.query["resourceVersion"])))
-        self._streams.add(stream)
+        self._streams[stream] = 0
         with contextlib.suppress(asyncio.CancelledError, ConnectionError):
             await stream
-        self._streams.discard(stream)
+        del self._streams[stream]
         return response
 
     async def _stream(self, request: web.Request, response: web.StreamResponse, seen: int) -> None:
+        stream = asyncio.current_task()
+        assert stream is not None
         while True:
             for version, kind, collection, document in list(self._history):
                 wanted = collection == "*" or (collection == request.path and _selected(request, document))
                 if version > seen and wanted:
                     await response.write(json.dumps({"type": kind, "object": document}).encode() + b"\n")
-            seen = max(seen, self._version)
+            self._streams[stream] = seen = max(seen, self._version)
             async with self._changed:
                 while self._version <= seen:
                     await self._changed.wait()

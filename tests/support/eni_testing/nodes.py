@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
@@ -17,7 +18,7 @@ from eni_testing.hosts import Host
 from eni_testing.ports import eni_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -101,6 +102,18 @@ class Node(Host):
 
     def __enter__(self) -> Self:
         return self
+
+
+@contextmanager
+def unplugged_node() -> Iterator[Node]:
+    """Yields a node without a VPC: its ENIs eth0 and eth1 are there and lead nowhere."""
+    with Node() as made:
+        made.add_link("eth0", PRIMARY.mac)
+        made.run(["ip", "address", "add", "10.0.1.10/24", "dev", "eth0"])
+        made.run(["ip", "link", "set", "eth0", "up"])
+        made.run(["ip", "route", "add", "default", "via", "10.0.1.1"])
+        made.add_link("eth1", SECONDARY.mac)
+        yield made
 
 
 def _add_pod(netns: int, assignment: Assignment) -> None:

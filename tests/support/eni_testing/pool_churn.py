@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from eni_operator.domain.actions import Action, AttachEni, CreateEni, EnsureDeleteOnTermination, RemoveEni
 from eni_operator.domain.instance import Instance
 from eni_operator.domain.policy import Policy
-from eni_testing.pool_simulation import FakePool, SupplyView
+from eni_testing.pool_simulation import FakePool
+from eni_testing.simulated_agent import SupplyView
 
 DELAY = 0.05
 """Seconds from a write until the other side has read it."""

@@ -50,13 +50,15 @@ def told_everywhere(lab: Lab, case: Case, *, rested: bool = False, serves_again:
     node = lab.nodes()[0]
     if not rested:
         rest(lab, node, case.policy)
-    with case.trouble(lab, node):
-        if case.anew:
+    try:
+        with case.trouble(lab, node):
+            if case.anew:
+                start_anew(lab, node)
+            with crowded(lab, node, case.pods, case.policy):
+                look_everywhere(lab, node, case)
+    finally:
+        if serves_again:
             start_anew(lab, node)
-        with crowded(lab, node, case.pods, case.policy):
-            look_everywhere(lab, node, case)
-    if serves_again:
-        start_anew(lab, node)
 
 
 def look_everywhere(lab: Lab, node: Machine, case: Case) -> None:
@@ -105,10 +107,10 @@ def is_bare(lab: Lab, node: Machine) -> bool:
 @contextmanager
 def crowded(lab: Lab, node: Machine, count: int, policy: Mapping[str, object]) -> Iterator[None]:
     """So many pods on the node; afterwards none. The policy stays brisk: see ``calm``."""
-    patch(lab, node, {"spec": {"policy": {**BRISK, **policy}}})
     manifests = {"apiVersion": "v1", "kind": "List", "items": [_pod(node, number) for number in range(count)]}
-    lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifests))
     try:
+        patch(lab, node, {"spec": {"policy": {**BRISK, **policy}}})
+        lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifests))
         yield
     finally:
         lab.kubectl("delete", "pods", "-l", "app=crowd", "--now", "--wait=true")

@@ -1,8 +1,9 @@
 """Two nodes whose pods are on their primary and on a secondary ENI, and what these see of each other and of the world.
 
 The node ``secondary`` has single addresses and a kube-proxy in nftables mode, the node ``prefix`` has prefixes and one
-in iptables mode; pods of both have IPv4 and IPv6. The pods of a third node, ``six``, have IPv6 alone. A ``Town`` is the
-pods under one configuration of the agent; the next ``Phase`` begins with new pods.
+in iptables mode; pods of both have IPv4 and IPv6, for their pools say so. The pool of a third node, ``six``, says
+nothing: its pods have IPv6 alone, as the operators' environment has it. A ``Town`` is the pods under one configuration
+of the agent; the next ``Phase`` begins with new pods.
 """
 
 import json
@@ -47,6 +48,7 @@ VARIABLES = (
 """Of the agent; not set in a phase that does not set them."""
 SIX = "six"
 FAMILIES = (4, 6)
+BOTH = ["IPv4", "IPv6"]
 PODS_A_NODE = 6
 """In mode secondary all that two ENIs have, three each; in mode prefix ``FILLERS`` see to that."""
 FILLERS = 3 * 16 - PODS_A_NODE // 2
@@ -90,17 +92,23 @@ def build(lab: Lab) -> None:
         lab.add_node(NODE_TYPE, zone, mode, max_pods=110, proxy_mode=proxy)
     lab.add_node(NODE_TYPE, ZONES[0], SIX, max_pods=110)
     lab.deploy("traffic")
-    lab.wait_until(f"pool of {SIX}", "get", "nodeippool", SIX)
-    lab.kubectl("patch", "nodeippool", SIX, "--type=merge", "-p", json.dumps({"spec": {"families": ["IPv6"]}}))
     for mode in MODES:
         lab.wait_until(f"pool of {mode}", "get", "nodeippool", mode)
         policy = {"mode": mode, "cooldownSeconds": 1, "releaseAfterSeconds": 1, "maximumENIs": 2}
-        lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", json.dumps({"spec": {"policy": policy}}))
+        spec = {"policy": policy, "families": BOTH}
+        lab.kubectl("patch", "nodeippool", mode, "--type=merge", "-p", json.dumps({"spec": spec}))
     _extend_vpc(lab)
+    both = dict.fromkeys(MODES, BOTH)
+    wait_for("two nodes have both families", lambda: {mode: families(lab, mode) for mode in MODES} == both, seconds=60)
     fill.primary(lab.node("prefix"), FILLERS)
     lab.report("the primary ENI of node prefix is nearly full")
-    wait_for("node six is for IPv6 alone", lambda: observed.pool(lab, SIX).supply["families"] == ["IPv6"], seconds=60)
     wait_for("no prefix in mode secondary", lambda: not observed.pool(lab, "secondary").prefixes, seconds=60)
+
+
+def families(lab: Lab, node: str) -> list[str]:
+    """What the operator says that pods of a node have."""
+    found: list[str] = observed.pool(lab, node).supply.get("families", [])
+    return found
 
 
 def _extend_vpc(lab: Lab) -> None:
@@ -226,10 +234,20 @@ def targets_of(pod: Resident) -> list[str]:
     return [at(*end, protocol) for end in ends for protocol in ("", "udp:")]
 
 
+def by(source: str, target: str) -> str:
+    """The same target, asked by one of several addresses of the pod that asks."""
+    return f"{source}->{target}"
+
+
 def ask(lab: Lab, pod: Resident, targets: Sequence[str], milliseconds: int = PATIENCE) -> dict[str, str]:
     """What a pod gets from each target."""
+    return answers(lab, pod.name, targets, milliseconds)
+
+
+def answers(lab: Lab, name: str, targets: Sequence[str], milliseconds: int = PATIENCE) -> dict[str, str]:
+    """What the pod of that name gets from each target."""
     command = ("/labpod", "fetch", str(milliseconds), *targets)
-    return _parsed(lab.kubectl("exec", pod.name, "--", *command, check=False), targets)
+    return _parsed(lab.kubectl("exec", name, "--", *command, check=False), targets)
 
 
 def ask_from_outside(lab: Lab, target: str) -> str:

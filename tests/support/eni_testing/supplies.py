@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from eni_crds.conditions import ConditionType, Reason
 from eni_crds.nodeippool import (
+    Condition,
+    ConditionStatus,
     EniRole,
     EniState,
     Family,
@@ -19,6 +23,17 @@ from eni_crds.nodeippool import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+FOUR = tuple(f"10.0.1.{last}" for last in range(4, 8))
+"""Secondary addresses enough for a test's few pods."""
+SUBNET_FULL = Condition(
+    type=ConditionType.SUBNET_EXHAUSTED,
+    status=ConditionStatus.TRUE,
+    reason=Reason.SUBNET_FULL,
+    message="subnet-1 has 0 free addresses",
+    last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
+)
+"""Why the pool does not grow, in the operator's words."""
 
 
 def eni(

@@ -203,8 +203,8 @@ class Talk:
 
     def lines(self) -> list[str]:
         """Returns what was answered so far: the address the peer sees, or ``lost`` and why."""
-        self._answers.seek(0)
-        return self._answers.read().splitlines()
+        file = self._answers.fileno()  # whose position is where the process writes next: it is read and stays
+        return os.pread(file, os.fstat(file).st_size, 0).decode().splitlines()
 
     def end(self) -> None:
         """Ends it."""

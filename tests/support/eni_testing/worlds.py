@@ -7,7 +7,7 @@ from eni_operator.domain.eni import Eni
 from eni_operator.domain.policy import EnvironmentPolicy, Policy
 from eni_operator.domain.pool import Usage, World
 from eni_operator.planning import precedence
-from eni_testing.pool_simulation import GROUP, SUBNET, attached, instance_of
+from eni_testing.instances import GROUP, SUBNET, attached, instance_of
 
 
 def policy_of(*, paused: bool = False, **fields: Any) -> Policy:

@@ -3,8 +3,9 @@
  *   labpod serve [PORT]       answers every connection, and every datagram, with one line: the peer's address and its own
  *   labpod fetch MILLISECONDS TARGET...      asks all at once; prints one line a target and how many failed
  *
- * A target is ADDRESS:PORT, [ADDRESS]:PORT of IPv6, or either with udp: in front. Addresses are numbers; the static C
- * library resolves no names. fetch exits 1 if any failed. */
+ * A target is ADDRESS:PORT, [ADDRESS]:PORT of IPv6, or either with udp: in front, and before all that the pod's own
+ * address and -> where it has several and is to ask by one: 10.0.1.5->udp:10.0.2.7:8080. Addresses are numbers; the
+ * static C library resolves no names. fetch exits 1 if any failed. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -126,10 +127,22 @@ static socklen_t parse(const char *target, struct sockaddr_storage *address) {
     return bracketed ? sizeof *six : sizeof *four;
 }
 
+/* Binds to the address before the arrow, at any port. */
+static int bind_to(int fd, int family, const char *source, size_t length) {
+    char ip[INET6_ADDRSTRLEN];
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6};
+    struct sockaddr_in four = {.sin_family = AF_INET};
+    snprintf(ip, sizeof ip, "%.*s", (int)length, source);
+    if (family == AF_INET6)
+        return inet_pton(family, ip, &six.sin6_addr) != 1 || bind(fd, (struct sockaddr *)&six, sizeof six);
+    return inet_pton(family, ip, &four.sin_addr) != 1 || bind(fd, (struct sockaddr *)&four, sizeof four);
+}
+
 static void begin(struct call *call, const char *host) {
     struct sockaddr_storage address = {0};
-    call->datagram = !strncmp(host, "udp:", 4);
-    socklen_t length = parse(host + (call->datagram ? 4 : 0), &address);
+    const char *arrow = strstr(host, "->"), *target = arrow ? arrow + 2 : host;
+    call->datagram = !strncmp(target, "udp:", 4);
+    socklen_t length = parse(target + (call->datagram ? 4 : 0), &address);
     call->host = host;
     call->fd = -1;
     if (!length) {
@@ -138,7 +151,9 @@ static void begin(struct call *call, const char *host) {
     }
     int type = call->datagram ? SOCK_DGRAM : SOCK_STREAM;
     call->fd = socket(address.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (connect(call->fd, (struct sockaddr *)&address, length) && errno != EINPROGRESS) finish(call, strerror(errno));
+    if (arrow && bind_to(call->fd, address.ss_family, host, (size_t)(arrow - host)))
+        finish(call, "cannot be asked by that address");
+    else if (connect(call->fd, (struct sockaddr *)&address, length) && errno != EINPROGRESS) finish(call, strerror(errno));
 }
 
 /* One step of a call whose socket is ready: ask once it is connected, then read until the server closes. */
