@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from eni_cni_shim import protocol
 from eni_cni_shim.plugin.addresspool import AddressPool, Assignment, Sandbox, SandboxKey
@@ -37,6 +37,14 @@ _OUTCOMES: Final = {
 """By error code; what is not here is the runtime's mistake: invalid."""
 
 
+class _Phase(NamedTuple):
+    """A part of a request."""
+
+    name: str
+    outcome: str
+    seconds: float
+
+
 @dataclass(slots=True)
 class _Record:
     """What is learnt of a request while it is worked on."""
@@ -44,7 +52,7 @@ class _Record:
     verb: str
     addresses: list[str] = field(default_factory=list)
     eni_id: str = ""
-    phases: dict[str, float] = field(default_factory=dict)
+    phases: list[_Phase] = field(default_factory=list)
 
     def see(self, assignment: Assignment) -> None:
         self.addresses = addresses_of(assignment)
@@ -90,6 +98,8 @@ class MeasuredPlugin:
         self, request: protocol.Request, record: _Record, outcome: str, answer: dict[str, Any], seconds: float
     ) -> None:
         self._metrics.requests.labels(record.verb, outcome).observe(seconds)
+        for phase in record.phases:
+            self._metrics.phases.labels(record.verb, phase.name, phase.outcome).observe(phase.seconds)
         self._count(record.verb, outcome)
         self._log(request, record, outcome, answer, seconds)
 
@@ -117,15 +127,14 @@ class MeasuredPlugin:
 class MeasuredPool:
     """An address pool that tells how long addresses were waited for; implements ``AddressPool``."""
 
-    def __init__(self, pool: AddressPool, metrics: Metrics, served: Callable[[Sandbox], None]) -> None:
+    def __init__(self, pool: AddressPool, served: Callable[[Sandbox], None]) -> None:
         """``served`` is called with each sandbox that has got its address."""
         self._pool = pool
-        self._metrics = metrics
         self._served = served
 
     async def assign(self, sandbox: Sandbox) -> Assignment:
         """Returns the sandbox's address."""
-        with _timed(self._metrics, "address"):
+        with _Timed("address"):
             assignment = await self._pool.assign(sandbox)
         _see(assignment)
         self._served(sandbox)
@@ -154,9 +163,8 @@ class MeasuredPool:
 class MeasuredNetwork:
     """Programs pods' networks and knows how long the oldest has been in the works; implements ``verbs.Network``."""
 
-    def __init__(self, network: Network, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, network: Network, clock: Callable[[], float] = time.monotonic) -> None:
         self._network = network
-        self._metrics = metrics
         self._clock = clock
         self._works: dict[object, float] = {}
 
@@ -185,7 +193,7 @@ class MeasuredNetwork:
         work = object()
         self._works[work] = self._clock()
         try:
-            with _timed(self._metrics, "kernel"):
+            with _Timed("kernel"):
                 yield
         finally:
             del self._works[work]
@@ -211,7 +219,7 @@ class MeasuredMemory:
     @contextlib.contextmanager
     def _writing(self, operation: str) -> Iterator[None]:
         try:
-            with self._metrics.journal_writes.labels(operation).time(), _timed(self._metrics, "journal"):
+            with self._metrics.journal_writes.labels(operation).time(), _Timed("journal"):
                 yield
         except Exception:
             self._metrics.journal_failures.labels(operation).inc()
@@ -253,8 +261,12 @@ def _line(
         "reason": answer.get("details", ""),
         "error": answer.get("msg", ""),
     }
-    times = {f"{phase}_seconds": round(spent, 6) for phase, spent in record.phases.items()}
-    return {key: value for key, value in fields.items() if value} | {"duration_seconds": round(seconds, 6)} | times
+    times = {"duration_seconds": seconds}
+    for phase in record.phases:
+        name = f"{phase.name}_seconds"
+        times[name] = times.get(name, 0.0) + phase.seconds
+    rounded = {name: round(spent, 6) for name, spent in times.items()}
+    return {key: value for key, value in fields.items() if value} | rounded
 
 
 def _pod(arguments: str) -> str:
@@ -265,22 +277,27 @@ def _pod(arguments: str) -> str:
     return f"{pod.namespace}/{pod.name}" if pod.name else ""
 
 
-@contextlib.contextmanager
-def _timed(metrics: Metrics, phase: str) -> Iterator[None]:
-    began = time.perf_counter()
-    outcome = "error"
-    try:
-        yield
-        outcome = "success"
-    except asyncio.CancelledError:
-        outcome = "cancelled"
-        raise
-    finally:
+class _Timed:
+    """Times a phase of the request that it runs in; of none: the sweep's, and what serves another's waiting ADD."""
+
+    __slots__ = ("_began", "_phase")
+
+    def __init__(self, phase: str) -> None:
+        self._phase = phase
+        self._began = time.perf_counter()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         record = _record.get()
-        if record is not None:  # not the sweep's, and not what serves another's waiting ADD
-            seconds = time.perf_counter() - began
-            metrics.phases.labels(record.verb, phase, outcome).observe(seconds)
-            record.phases[phase] = record.phases.get(phase, 0.0) + seconds
+        if record is not None:
+            record.phases.append(_Phase(self._phase, _ending(kind), time.perf_counter() - self._began))
+
+
+def _ending(kind: type[BaseException] | None) -> str:
+    if kind is None:
+        return "success"
+    return "cancelled" if issubclass(kind, asyncio.CancelledError) else "error"
 
 
 def _see(assignment: Assignment) -> None:

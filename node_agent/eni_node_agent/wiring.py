@@ -126,9 +126,9 @@ class Agent:
             await self._sweep()  # whose DEL came while no agent ran
             pod_network = TakenOverPodNetwork(self._takeover, self._settings.proc_sys)
             stack.push_async_callback(pod_network.aclose)
-            network = MeasuredNetwork(pod_network, self._metrics, self._clock)
+            network = MeasuredNetwork(pod_network, self._clock)
             noting = NotingPool(self._pool, self._pod_ips) if self._pod_ips else self._pool
-            pool = MeasuredPool(noting, self._metrics, self._see_served)
+            pool = MeasuredPool(noting, self._see_served)
             plugin = MeasuredPlugin(Plugin(pool, network), self._metrics, self._measurements.counts)
             await stack.enter_async_context(Server(self._settings.socket_path, plugin).serve())
             self._measurements.started()

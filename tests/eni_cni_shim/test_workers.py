@@ -110,3 +110,10 @@ async def test_closing_waits_for_the_works_and_closes_the_workplaces() -> None:
     assert len(ended) == 5
     assert yard.open == set()
     assert yard.threads <= {"worker-0", "worker-1"}
+
+
+async def test_who_comes_after_the_end_is_told_so() -> None:
+    with working(1) as (workers, _):
+        pass
+    with pytest.raises(RuntimeError, match="have ended"):
+        await workers.run(lambda _: "done")

@@ -50,8 +50,8 @@ class World:
         self.metrics = Metrics()
         self.counts = Counts()
         self.served: list[str] = []
-        self.measured_network = MeasuredNetwork(self.network, self.metrics, lambda: self.now)
-        pool = MeasuredPool(self.pool, self.metrics, lambda sandbox: self.served.append(sandbox.pod_uid))
+        self.measured_network = MeasuredNetwork(self.network, lambda: self.now)
+        pool = MeasuredPool(self.pool, lambda sandbox: self.served.append(sandbox.pod_uid))
         self.plugin = MeasuredPlugin(Plugin(pool, self.measured_network), self.metrics, self.counts)
 
     async def ask(self, verb: str, name: str = "c1", **config: object) -> protocol.Reply:

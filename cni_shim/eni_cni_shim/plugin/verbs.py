@@ -6,9 +6,11 @@ kernel is ``pod_network``'s, the wire is ``spec``'s. Counterparts: the agent's `
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 from eni_cni_shim import chaining, spec
 from eni_cni_shim.plugin import pod_links, pod_network
@@ -42,13 +44,22 @@ class Network(Protocol):
         ...
 
 
+class _SettingUp:
+    """An ADD under way, in the task of its request: one of its own would be two more turns of the loop for each pod."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.is_superseded = False
+        self.over = asyncio.Event()
+
+
 class Plugin:
     """Answers a container runtime; to be used from one event loop."""
 
     def __init__(self, pool: AddressPool, network: Network) -> None:
         self._pool = pool
         self._network = network
-        self._setting_up: dict[SandboxKey, asyncio.Task[tuple[Assignment, int]]] = {}
+        self._setting_up: dict[SandboxKey, _SettingUp] = {}
 
     async def handle(self, request: Request, netns: int | None) -> Reply:
         """Returns the answer to any request, an error as the specification has it. Raises nothing but CancelledError.
@@ -84,16 +95,8 @@ class Plugin:
         descriptor = _opened(invocation, netns)
         sandbox = _sandbox(invocation)
         await self._supersede(sandbox.key)
-        task = asyncio.create_task(self._set_up(sandbox, descriptor, invocation.config.mtu))
-        self._setting_up[sandbox.key] = task
-        task.add_done_callback(lambda _: self._setting_up.pop(sandbox.key))
-        try:
-            assignment, first = await task
-        except asyncio.CancelledError:
-            if _is_cancelled():
-                raise
-            message = f"another request for the container {invocation.container_id} ended this ADD"
-            raise CniError(Code.TRY_AGAIN, message) from None
+        with self._under_way(sandbox.key):
+            assignment, first = await self._set_up(sandbox, descriptor, invocation.config.mtu)
         result = spec.dump_result(invocation, pod_links.ends_of(assignment), first)
         previous = invocation.config.previous
         return result if previous is None else chaining.append(previous, result)
@@ -115,11 +118,28 @@ class Plugin:
         await self._network.remove(assignment)
         await self._pool.release(assignment.sandbox.key)
 
+    @contextlib.contextmanager
+    def _under_way(self, key: SandboxKey) -> Iterator[None]:
+        """Lets another request for the key end the set-up inside; raises CniError when one did."""
+        setting_up = self._setting_up[key] = _SettingUp(_current_task())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if setting_up.is_superseded and not setting_up.task.uncancel():  # else the caller is cancelled as well
+                message = f"another request for the container {key.container_id} ended this ADD"
+                raise CniError(Code.TRY_AGAIN, message) from None
+            raise
+        finally:
+            del self._setting_up[key]
+            setting_up.over.set()
+
     async def _supersede(self, key: SandboxKey) -> None:
         """Ends an ADD that is still under way for the sandbox: a runtime that asks again has given it up."""
-        while (task := self._setting_up.get(key)) is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        while (setting_up := self._setting_up.get(key)) is not None:
+            if not setting_up.task.cancelling():  # twice would end its undoing
+                setting_up.is_superseded = True
+                setting_up.task.cancel()
+            await setting_up.over.wait()
 
     async def _del(self, invocation: Invocation, _: int | None) -> bytes:
         """Succeeds for what is not known or already gone; the key holds the container id, so a late DEL hits no other.
@@ -199,7 +219,7 @@ def _later(invocation: Invocation, *, limits_pods: bool = False) -> Code:
     return Code.LIMITED_CONNECTIVITY if limits_pods else Code.NOT_AVAILABLE
 
 
-def _is_cancelled() -> bool:
-    """Tells the caller's own cancellation from that of a task it awaits."""
+def _current_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    assert task is not None
+    return task

@@ -28,6 +28,7 @@ class Workers(Generic[Place]):
                 be opened that work fails, and the next tries again.
         """
         self._workplace = workplace
+        self._is_closed = False
         self._jobs: queue.SimpleQueue[Job[Place, Any] | None] = queue.SimpleQueue()
         # Daemons: an agent that ends without closing must not wait for them.
         self._threads = [
@@ -50,13 +51,16 @@ class Workers(Generic[Place]):
             raise
 
     def start(self, work: Callable[[Place], T]) -> "Job[Place, T]":
-        """Has a thread do the work; nobody need wait for it."""
+        """Has a thread do the work; nobody need wait for it. Raises RuntimeError once they are closed."""
+        if self._is_closed:
+            raise RuntimeError("the threads have ended")
         job = Job(work, asyncio.get_running_loop())
         self._jobs.put(job)
         return job
 
     def close(self) -> None:
         """Returns when all work is done and the threads have ended."""
+        self._is_closed = True
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:

@@ -1,5 +1,6 @@
 """How a sandbox is called on the host. Decides names only; the plugin makes the links, or VPC CNI has made them."""
 
+import functools
 import hashlib
 from typing import Final
 
@@ -23,6 +24,7 @@ def taken_over_key(key: SandboxKey) -> SandboxKey:
     return key._replace(network=VPC_CNI_NETWORK)
 
 
+@functools.lru_cache(maxsize=256)  # a request asks four times
 def host_ifname(key: SandboxKey, number: int = 0, prefix: str = HOST_IFNAME_PREFIX) -> str:
     """Returns the name of the host's end of a sandbox's link: prefix and 11 hex digits, of the 15 bytes allowed.
 

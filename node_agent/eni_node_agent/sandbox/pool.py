@@ -109,7 +109,8 @@ class SandboxPool:
         self._pressed()
         self._asked.update((holding.sandbox.key, self._clock()) for holding in holdings)
         assignment = self._assignment(holdings, sandbox)
-        log.debug("address assigned", extra=_names(assignment))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("address assigned", extra=_names(assignment))
         return assignment
 
     async def release(self, key: SandboxKey) -> Assignment | None:
@@ -130,7 +131,8 @@ class SandboxPool:
         self._pressed()
         self.wake()
         assignment = self._assignment(holdings, holdings[0].sandbox)
-        log.debug("address released", extra=_names(assignment))
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("address released", extra=_names(assignment))
         return assignment
 
     def find(self, key: SandboxKey) -> Assignment | None:
