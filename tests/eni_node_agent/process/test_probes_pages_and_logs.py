@@ -105,6 +105,7 @@ async def test_a_log_file_and_its_level_are_vpc_cnis(node: AgentNode) -> None:
     node.variables["AWS_VPC_K8S_CNI_LOGLEVEL"] = "Debug"
     await node.serve(supply(eni(0, addresses=FOUR)))
     await node.address_of("web")
+    await eventually(lambda: '"ADD"' in requests.read_text(), "the request is told of, after its answer")
     lines = [json.loads(line) for line in requests.read_text().splitlines()]
     [add] = [line for line in lines if line.get("verb") == "ADD"]
     assert (add["pod"], add["address"], add["outcome"], add["sandbox"]) == ("default/web", "10.0.1.4", "success", "web")

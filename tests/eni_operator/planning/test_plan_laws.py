@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,8 @@ from eni_operator.planning.holdings import size
 from eni_operator.planning.plan import Plan, plan
 from eni_testing.instances import LIMITS, SUBNET, instance_of
 from eni_testing.pool_simulation import REST_SECONDS, FakePool
+
+pytestmark = pytest.mark.timeout(150)  # a hundred lives take ten seconds, on a busy machine three times as long
 
 TARGETS = st.none() | st.integers(0, 20)
 SUBNETS = (

@@ -7,6 +7,7 @@ half way. The agent reads supplies late and may skip some, but never goes back t
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -24,6 +25,8 @@ from eni_testing.pool_simulation import FakePool
 def policy_of(spec: PolicySpec) -> Policy:
     return precedence.resolve(NodeIPPoolSpec(policy=spec), None, EnvironmentPolicy())
 
+
+pytestmark = pytest.mark.timeout(150)  # three hundred lives take ten seconds, on a busy machine three times as long
 
 POLICIES = (
     PolicySpec(mode=Mode.SECONDARY, release_after_seconds=0, warm_ips=0),
