@@ -51,13 +51,21 @@ def reap() -> None:
 
 
 def only_child(pid: int, seconds: float = 10) -> int:
-    """The process that a waiting ``nsenter`` or ``unshare`` started."""
+    """The process that a waiting ``nsenter`` or ``unshare`` started.
+
+    Raises:
+        LabError: it has ended, and its command with it.
+        TimeoutError: it starts nothing.
+    """
 
     def first() -> int | None:
         with suppress(FileNotFoundError):
             numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            return int(numbers[0]) if numbers else None
+            if numbers:
+                return int(numbers[0])
         reap()
+        if not is_running(pid):
+            raise LabError(f"process {pid} ended before its command was seen")
         return None
 
     return wait_for(f"process {pid} started its command", first, seconds=seconds)
@@ -116,7 +124,7 @@ class Parts:
         self.start_again(name)
 
     def start_again(self, name: str) -> None:
-        """Starts a stopped part as it was started before.
+        """Starts a stopped part as it was started before; one that ends at once is a part that does not run.
 
         Raises:
             LabError: no part of that name, or it is running.
@@ -126,7 +134,10 @@ class Parts:
             raise LabError(f"part {name!r} is running already")
         groups = self._cgroup.create(record["group"])
         outer = spawn(record["command"], self._layout.logs / f"{name}.log", groups)
-        self.remember(name, only_child(outer))
+        pid = outer
+        with suppress(LabError):  # gone already, as a kubelet whose runtime is not quite up
+            pid = only_child(outer)
+        self.remember(name, pid)
 
     def stop(self, name: str) -> None:
         """SIGKILL, as a crash: asked politely, an API server waits a minute for its watchers.

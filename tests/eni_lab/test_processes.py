@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eni_lab.processes import is_running
+import pytest
+
+from eni_lab.errors import LabError
+from eni_lab.processes import is_running, only_child, spawn
 from eni_lab.waiting import wait_for
 
 FIRST_THREAD_ENDS = """\
@@ -31,3 +34,8 @@ def test_a_process_runs_until_its_last_thread_ended() -> None:
 
 def test_a_process_that_never_was_is_not_running() -> None:
     assert not is_running(2**22 + 1)
+
+
+def test_a_command_that_ended_at_once_is_told_of_and_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="ended before its command was seen"):
+        only_child(spawn(["true"], tmp_path / "log", []), seconds=600)
