@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 NODE = "node-cards"
 KIND = "p4d.24xlarge"
 """Four network cards of fifteen ENIs."""
-LAUNCHED_WITH = ({"DeviceIndex": 0}, {"NetworkCardIndex": 3, "DeviceIndex": 1, "InterfaceType": "efa-only"})
+FOR_EFA = {"NetworkCardIndex": 3, "DeviceIndex": 1, "InterfaceType": "efa-only", "DeleteOnTermination": True}
+LAUNCHED_WITH = ({"DeviceIndex": 0}, FOR_EFA)
 """The last card is for EFA alone, so it is not managed."""
 MANAGED = (0, 1, 2)
 EVERY_CARD = {"k8s.amazonaws.com/nicConfig": "multi-nic-attachment"}
