@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from eni_node_agent.ledger.journal import Journal
-from eni_node_agent.looplag import STALL_SECONDS
 from eni_testing import cni
 from eni_testing.agents import AgentNode, node_beside_api_server
 from eni_testing.churn import Churn
@@ -68,7 +67,7 @@ async def _churn(node: AgentNode, executable: list[str]) -> None:
     assert node.stop(signal.SIGTERM) == 0
     with contextlib.closing(Journal(node.journal)) as journal:
         assert journal.replay().holdings == ()
-    assert [stall for stall in node.stalls() if stall["own_seconds"] > STALL_SECONDS] == []
+    assert node.blockages() == []
 
 
 async def _until_as(node: AgentNode, before: dict[str, str]) -> None:
