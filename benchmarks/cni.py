@@ -91,7 +91,7 @@ class Bench:
             "cpu_ms_a_pod": round(cpu_ms, 2),
             "mean_add_ms": round(1000 * self._mean_add_seconds(), 2),
             "process_alone_p50_ms": round(self._process_alone(), 2),
-            "stalls": [stall for stall in self._node.stalls() if stall["own_seconds"] > STALL_SECONDS],
+            "stalls": self._node.own_stalls(STALL_SECONDS),
         }
 
     def _mean_add_seconds(self) -> float:

@@ -34,7 +34,8 @@ class Contract(msgspec.Struct, frozen=True, rename="camel"):
 
     def dump(self) -> dict[str, Any]:
         """Returns the object as the API server takes it; absent stays absent."""
-        return {name: _without_nulls(value) for name, value in msgspec.to_builtins(self).items() if value is not None}
+        document: dict[str, Any] = _without_nulls(msgspec.to_builtins(self))
+        return document
 
     def replace(self, **changes: Any) -> Self:
         """Returns a copy with other values of some fields, named as they are here."""

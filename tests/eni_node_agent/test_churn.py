@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from eni_node_agent.ledger.journal import Journal
+from eni_node_agent.looplag import STALL_SECONDS
 from eni_testing import cni
-from eni_testing.agents import AgentNode, node_beside_api_server
+from eni_testing.agents import BLOCKED_SECONDS, AgentNode, node_beside_api_server
 from eni_testing.churn import Churn
 from eni_testing.eventually import eventually
 from eni_testing.supplies import eni, supply
@@ -67,7 +68,7 @@ async def _churn(node: AgentNode, executable: list[str]) -> None:
     assert node.stop(signal.SIGTERM) == 0
     with contextlib.closing(Journal(node.journal)) as journal:
         assert journal.replay().holdings == ()
-    assert node.blockages() == []
+    assert node.own_stalls(BLOCKED_SECONDS if IS_SHORT else STALL_SECONDS) == []
 
 
 async def _until_as(node: AgentNode, before: dict[str, str]) -> None:

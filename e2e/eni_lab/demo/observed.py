@@ -142,18 +142,8 @@ def attached(lab: Lab, instance_id: str) -> list[dict[str, Any]]:
 
 
 def unattached(lab: Lab) -> list[str]:
-    """ENIs of the nodes there are that belong to no instance: leaked, once everything has settled.
-
-    What a node was detaching or creating when it was terminated is not counted: the sweep takes it ten minutes later.
-    """
-    alive = {machine.instance.instance_id for machine in lab.nodes()}
-    free = [eni for eni in interfaces(lab) if not eni.get("Attachment")]
-    return [eni["NetworkInterfaceId"] for eni in free if _instance_of(eni) in {*alive, ""}]
-
-
-def _instance_of(eni: dict[str, Any]) -> str:
-    """The instance an ENI was made for, by our tag; empty where it has none."""
-    return next((tag["Value"] for tag in eni["TagSet"] if tag["Key"] == "node.k8s.amazonaws.com/instance_id"), "")
+    """ENIs that belong to no instance: leaked, once everything has settled."""
+    return [eni["NetworkInterfaceId"] for eni in interfaces(lab) if not eni.get("Attachment")]
 
 
 def ec2_calls(lab: Lab) -> Counter[str]:

@@ -88,7 +88,7 @@ class Server:
         task.add_done_callback(self._requests.discard)
 
     async def _serve_one(self, connection: socket.socket) -> None:
-        """Serves a connection. A client that leaves has its ADD undone; everything else is carried out to its end."""
+        """Serves a connection: a client that leaves a waiting ADD has it undone, all else is carried out to its end."""
         descriptors: list[int] = []
         with connection, contextlib.ExitStack() as cleanup:
             cleanup.callback(_close_all, descriptors)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from eni_testing.agents import AgentNode
+from eni_testing.agents import BLOCKED_SECONDS, AgentNode
 from eni_testing.eventually import eventually
 from eni_testing.supplies import FOUR, SUBNET_FULL, eni, supply
 
@@ -83,7 +83,7 @@ async def test_fifty_pods_at_once_on_an_empty_pool_all_get_their_address(node: A
     assert len(set(addresses)) == 50
     seen = lag_figures(node)
     await eventually(lambda: lag_figures(node) > seen + 1, "the loop's lag during the burst is known")
-    assert node.blockages() == []
+    assert node.own_stalls(BLOCKED_SECONDS) == []
 
 
 async def test_an_eni_that_appears_later_serves_then(node: AgentNode) -> None:
